@@ -1,7 +1,8 @@
 """Finds Google's own emulators and the command lines that start them.
 
-Looks only where the user points: the `gcloud` program on PATH, or `CLOUDSDK_ROOT_DIR`. Hiding both means "use the pip-only
-servers", so common installation folders are not searched. Starting, watching and stopping them belongs to the caller.
+Looks only where the user points: the `gcloud` program on PATH, or `CLOUDSDK_ROOT_DIR`. Hiding both means "use the
+pip-only servers", so common installation folders are not searched. Starting, watching and stopping them belongs to
+the caller.
 """
 
 import importlib.util
@@ -36,24 +37,27 @@ def find_platform() -> Path | None:
 
 def pubsub_command(host: str, port: int) -> list[str] | None:
     """Returns the command line of Google's Pub/Sub emulator, or None when it or Java is missing."""
-    return _java_command("pubsub-emulator/lib/cloud-pubsub-emulator-*-all.jar", host, port)
+    java, jar = find_java(), _find_jar("pubsub-emulator/lib/cloud-pubsub-emulator-*-all.jar")
+    if java is None or jar is None:
+        return None
+    return [str(java), "-jar", str(jar), f"--host={host}", f"--port={port}"]
 
 
 def firestore_command(host: str, port: int) -> list[str] | None:
     """Returns the command line of Google's Firestore emulator, or None when it or Java is missing.
 
-    The jar is run directly, not through the SDK's shell script, so that the process we start is the one we stop.
+    This is what the SDK's shell script runs, without the shell, so that the process we start is the one we stop.
     """
-    return _java_command("cloud-firestore-emulator/cloud-firestore-emulator.jar", host, port)
+    java, jar = find_java(), _find_jar("cloud-firestore-emulator/cloud-firestore-emulator.jar")
+    if java is None or jar is None:
+        return None
+    main_class = "com.google.cloud.datastore.emulator.firestore.CloudFirestore"  # the manifest names none
+    # The SDK's script sets English: the emulator supports no other language in its messages.
+    flags = ["-Duser.language=en", "-cp", str(jar)]
+    return [str(java), *flags, main_class, "start", f"--host={host}", f"--port={port}"]
 
 
-def _java_command(jar_pattern: str, host: str, port: int) -> list[str] | None:
+def _find_jar(pattern: str) -> Path | None:
     platform = find_platform()
-    java = find_java()
-    if platform is None or java is None:
-        return None
-    jars = sorted(platform.glob(jar_pattern))
-    if not jars:
-        return None
-    # The SDK's own script sets English: the Firestore emulator supports no other language in its messages.
-    return [str(java), "-Duser.language=en", "-jar", str(jars[-1]), f"--host={host}", f"--port={port}"]
+    jars = sorted(platform.glob(pattern)) if platform else []
+    return jars[-1] if jars else None
