@@ -1,8 +1,8 @@
 """Finds Google's own emulators and the command lines that start them.
 
-Looks only where the user points: the `gcloud` program on PATH, or `CLOUDSDK_ROOT_DIR`. Hiding both means "use the
-pip-only servers", so common installation folders are not searched. Starting, watching and stopping them belongs to
-the caller.
+Looks only where the user points: the `gcloud` program on PATH, or `CLOUDSDK_ROOT_DIR`. Hiding both means
+"use the pip-only servers", so common installation folders are not searched. Starting, watching and stopping
+them belongs to the caller.
 """
 
 import importlib.util
@@ -46,15 +46,17 @@ def pubsub_command(host: str, port: int) -> list[str] | None:
 def firestore_command(host: str, port: int) -> list[str] | None:
     """Returns the command line of Google's Firestore emulator, or None when it or Java is missing.
 
-    This is what the SDK's shell script runs, without the shell, so that the process we start is the one we stop.
+    The Java inside `arcadedb-embedded` will not do: it lacks the module jdk.httpserver, and the emulator
+    ends at once (tried 2026-11-20). This is what the SDK's shell script runs, without the shell, so that the
+    process we start is the one we stop.
     """
-    java, jar = find_java(), _find_jar("cloud-firestore-emulator/cloud-firestore-emulator.jar")
+    java, jar = shutil.which("java"), _find_jar("cloud-firestore-emulator/cloud-firestore-emulator.jar")
     if java is None or jar is None:
         return None
     main_class = "com.google.cloud.datastore.emulator.firestore.CloudFirestore"  # the manifest names none
     # The SDK's script sets English: the emulator supports no other language in its messages.
     flags = ["-Duser.language=en", "-cp", str(jar)]
-    return [str(java), *flags, main_class, "start", f"--host={host}", f"--port={port}"]
+    return [java, *flags, main_class, "start", f"--host={host}", f"--port={port}"]
 
 
 def _find_jar(pattern: str) -> Path | None:
