@@ -1,0 +1,282 @@
+"""The typed reading of `topology.yaml`.
+
+Owns the shape of the file and every check that needs only the file. Deliberately does not build anything: `emulators`
+builds the laptop from it, `pulumi` the cloud.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+import yaml
+
+PATH = Path(__file__).with_name("topology.yaml")
+
+# Pub/Sub: 3 to 255 characters, a letter first (https://cloud.google.com/pubsub/docs/pubsub-basics#resource_names).
+Name = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_-]{2,62}$")]
+AgentName = Annotated[str, msgspec.Meta(pattern="^[A-Z][A-Za-z]+Agent$")]
+Store = Literal["warehouse", "graph", "profiles", "blackboard", "models", "mail"]
+# Pub/Sub's own limits: https://cloud.google.com/pubsub/docs/subscription-properties
+AckDeadline = Annotated[int, msgspec.Meta(ge=10, le=600)]
+Backoff = Annotated[int, msgspec.Meta(ge=0, le=600)]
+Attempts = Annotated[int, msgspec.Meta(ge=5, le=100)]
+Retention = Annotated[int, msgspec.Meta(ge=600, le=2_678_400)]
+
+
+class TopologyError(ValueError):
+    """The topology is not usable; the message lists every problem found."""
+
+
+class _Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class Topic(_Entry, frozen=True, kw_only=True):
+    """One Pub/Sub topic."""
+
+    name: Name
+    description: str
+
+
+class Push(_Entry, frozen=True, kw_only=True):
+    """Deliver to a function; `path` tells the function which subscription speaks."""
+
+    function: Name
+    path: Annotated[str, msgspec.Meta(pattern="^/[a-z]*$")] = "/"
+
+
+class Pull(_Entry, frozen=True, kw_only=True):
+    """Deliver to whoever asks."""
+
+
+class BigQuerySink(_Entry, frozen=True, kw_only=True):
+    """Native delivery to a table: JSON to its own columns, or with `write_metadata` the body to a `data` column."""
+
+    table: Name
+    write_metadata: bool = False
+
+
+class StorageSink(_Entry, frozen=True, kw_only=True):
+    """Native delivery to a bucket: a new object per `max_duration_seconds` or `max_bytes`."""
+
+    bucket: Name
+    prefix: str = ""
+    suffix: str = ""
+    max_duration_seconds: Annotated[int, msgspec.Meta(ge=60, le=600)] = 300
+    max_bytes: Annotated[int, msgspec.Meta(ge=1000)] = 10_000_000
+
+
+class DeadLetter(_Entry, frozen=True, kw_only=True):
+    """Where a message goes after `max_delivery_attempts`."""
+
+    topic: Name
+    max_delivery_attempts: Attempts = 5
+
+
+class Retry(_Entry, frozen=True, kw_only=True):
+    """Exponential backoff between deliveries."""
+
+    minimum_backoff_seconds: Backoff = 10
+    maximum_backoff_seconds: Backoff = 600
+
+
+class Subscription(_Entry, frozen=True, kw_only=True):
+    """One subscription; exactly one of push, pull, bigquery, storage."""
+
+    name: Name
+    topic: Name
+    push: Push | None = None
+    pull: Pull | None = None
+    bigquery: BigQuerySink | None = None
+    storage: StorageSink | None = None
+    filter: str = ""
+    ordered: bool = False
+    ack_deadline_seconds: AckDeadline = 30
+    retention_seconds: Retention = 604_800
+    retry: Retry = Retry()
+    dead_letter: DeadLetter | None = None
+
+
+class Notification(_Entry, frozen=True, kw_only=True):
+    """Object changes of a bucket, sent to a topic."""
+
+    topic: Name
+    events: list[Literal["OBJECT_FINALIZE", "OBJECT_DELETE"]]
+    prefix: str = ""
+
+
+class Bucket(_Entry, frozen=True, kw_only=True):
+    """One bucket; its name in the cloud is `bucket_id(project, name)` because bucket names are global."""
+
+    name: Name
+    description: str
+    lifecycle_days: Annotated[int, msgspec.Meta(ge=1)]
+    notifications: list[Notification] = []
+
+
+class Secret(_Entry, frozen=True, kw_only=True):
+    """A secret's name; values are added outside."""
+
+    name: Name
+    description: str
+
+
+class _Access(_Entry, frozen=True, kw_only=True):
+    name: Name
+    description: str
+    timeout_seconds: Annotated[int, msgspec.Meta(ge=1, le=3600)] = 60
+    publishes: list[Name] = []
+    stores: list[Store] = []
+    reads_buckets: list[Name] = []
+    writes_buckets: list[Name] = []
+    secrets: list[Name] = []
+    calls: list[Name] = []
+
+
+class Function(_Access, frozen=True, kw_only=True):
+    """One deployed function: `target` is its entry point in `functions.main`."""
+
+    target: Name
+    public: bool = False
+
+
+class Job(_Access, frozen=True, kw_only=True):
+    """One scheduled job: the module `functions.jobs.<name>`; `schedule` is a cron line in UTC."""
+
+    schedule: str
+    timeout_seconds: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 3600
+
+
+class Agent(_Entry, frozen=True, kw_only=True):
+    """One agent: the function that hosts it, the actions it knows, and the agents that it may ask."""
+
+    name: AgentName
+    function: Name
+    actions: list[str] = []
+    may_ask: list[AgentName] = []
+
+
+class Topology(_Entry, frozen=True, kw_only=True):
+    """Everything that has a name in the cloud."""
+
+    region: str
+    dataset: Name
+    topics: list[Topic]
+    subscriptions: list[Subscription]
+    buckets: list[Bucket]
+    secrets: list[Secret]
+    functions: list[Function]
+    jobs: list[Job]
+    agents: list[Agent]
+
+    def function(self, name: str) -> Function:
+        """The function of that name; KeyError when there is none."""
+        return _find(name, self.functions)
+
+    def agent(self, name: str) -> Agent:
+        """The agent of that name; KeyError when there is none."""
+        return _find(name, self.agents)
+
+    def access(self, name: str) -> Function | Job:
+        """The function or job of that name; KeyError when there is none."""
+        return _find(name, [*self.functions, *self.jobs])
+
+
+Named = TypeVar("Named", Function, Agent, Function | Job)
+
+
+def bucket_id(project: str, name: str) -> str:
+    """The globally unique name of a bucket of the topology."""
+    return f"{project}-{name}"
+
+
+def parse(text: str) -> Topology:
+    """Read and check a topology.
+
+    Raises:
+        TopologyError: naming the path of the first wrong value, or every broken reference.
+    """
+    try:
+        topology = msgspec.convert(yaml.safe_load(text), Topology)
+    except (yaml.YAMLError, msgspec.ValidationError) as error:
+        raise TopologyError(f"topology.yaml: {error}") from error
+    problems = list(_find_problems(topology))
+    if problems:
+        raise TopologyError("topology.yaml:\n- " + "\n- ".join(problems))
+    return topology
+
+
+@cache
+def load() -> Topology:
+    """The suite's own topology."""
+    return parse(PATH.read_text(encoding="utf-8"))
+
+
+def json_schema() -> dict[str, object]:
+    """The meta-schema, published as `topology.schema.json` for editors and other tools."""
+    return msgspec.json.schema(Topology)
+
+
+def _find(name: str, entries: Iterable[Named]) -> Named:
+    for entry in entries:
+        if entry.name == name:
+            return entry
+    raise KeyError(f"{name!r} is not in topology.yaml")
+
+
+def _find_problems(topology: Topology) -> Iterator[str]:
+    yield from _find_doubles(topology)
+    yield from _find_dangling(topology)
+    for subscription in topology.subscriptions:
+        kinds = (subscription.push, subscription.pull, subscription.bigquery, subscription.storage)
+        if sum(kind is not None for kind in kinds) != 1:
+            yield f"subscription {subscription.name!r} needs exactly one of push, pull, bigquery, storage"
+        if subscription.dead_letter and subscription.dead_letter.topic == subscription.topic:
+            yield f"subscription {subscription.name!r} dead-letters to its own topic {subscription.topic!r}"
+
+
+def _find_doubles(topology: Topology) -> Iterator[str]:
+    for kind in ("topics", "subscriptions", "buckets", "secrets", "functions", "jobs", "agents"):
+        for name, count in Counter(entry.name for entry in getattr(topology, kind)).items():
+            if count > 1:
+                yield f"{kind}: {name!r} is there {count} times"
+
+
+def _find_dangling(topology: Topology) -> Iterator[str]:
+    names = {
+        kind: {entry.name for entry in getattr(topology, kind)}
+        for kind in ("topics", "buckets", "secrets", "functions", "agents")
+    }
+    for where, kind, name in _references(topology):
+        if name not in names[kind]:
+            yield f"{where} names {name!r}, which is not among {kind}"
+
+
+def _references(topology: Topology) -> Iterator[tuple[str, str, str]]:
+    """Every use of a name: (where, kind of the name, name)."""
+    for entry in topology.subscriptions:
+        where = f"subscription {entry.name!r}"
+        yield where, "topics", entry.topic
+        if entry.push:
+            yield where, "functions", entry.push.function
+        if entry.storage:
+            yield where, "buckets", entry.storage.bucket
+        if entry.dead_letter:
+            yield where, "topics", entry.dead_letter.topic
+    for bucket in topology.buckets:
+        yield from ((f"bucket {bucket.name!r}", "topics", n.topic) for n in bucket.notifications)
+    for access in (*topology.functions, *topology.jobs):
+        where = f"{type(access).__name__.lower()} {access.name!r}"
+        yield from ((where, "topics", name) for name in access.publishes)
+        yield from ((where, "buckets", name) for name in (*access.reads_buckets, *access.writes_buckets))
+        yield from ((where, "secrets", name) for name in access.secrets)
+        yield from ((where, "functions", name) for name in access.calls)
+    for agent in topology.agents:
+        where = f"agent {agent.name!r}"
+        yield where, "functions", agent.function
+        yield from ((where, "agents", name) for name in agent.may_ask)
