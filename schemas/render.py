@@ -1,0 +1,97 @@
+"""Writes what other tools read of the contracts: BigQuery table files, JSON Schemas, the topology's meta-schema.
+
+`python -m schemas.render` rewrites the committed files; a test fails when they are not what the types say.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import inspect
+
+from schemas import messages, rows, topology
+
+ROOT = Path(__file__).parent
+_SCALARS: dict[type[inspect.Type], str] = {
+    inspect.StrType: "STRING",
+    inspect.IntType: "INTEGER",
+    inspect.FloatType: "FLOAT",
+    inspect.BoolType: "BOOLEAN",
+    inspect.DecimalType: "NUMERIC",
+    inspect.DateTimeType: "TIMESTAMP",
+    inspect.EnumType: "STRING",
+}
+_DOCUMENTS: dict[str, Any] = {
+    "interaction": rows.Interaction,
+    "invalid_event": rows.InvalidEvent,
+    "moment": rows.Moment,
+    "action": rows.Action,
+    "recommendation": rows.Recommendation,
+    "agent_message": messages.AgentMessage,
+    "profile_update": messages.ProfileUpdate,
+}
+
+
+def table_resource(table: rows.Table) -> dict[str, Any]:
+    """The table as BigQuery's REST API takes it (https://cloud.google.com/bigquery/docs/reference/rest/v2/tables)."""
+    struct = inspect.type_info(table.row)
+    if not isinstance(struct, inspect.StructType):
+        raise TypeError(f"{table.row} is not a struct")
+    resource: dict[str, Any] = {
+        "description": table.description,
+        "schema": {"fields": [_render_field(field) for field in struct.fields]},
+        "timePartitioning": {"type": "DAY", "field": table.partition},
+    }
+    if table.cluster:
+        resource["clustering"] = {"fields": list(table.cluster)}
+    return resource
+
+
+def _render_field(field: inspect.Field) -> dict[str, Any]:
+    kind, description, json_text = _unwrap(field.type)
+    mode = "REQUIRED" if field.required else "NULLABLE"
+    if isinstance(kind, inspect.ListType):
+        mode = "REPEATED"
+        kind, _, _ = _unwrap(kind.item_type)
+    column: dict[str, Any] = {"name": field.encode_name, "mode": mode}
+    if isinstance(kind, inspect.StructType):
+        column["type"] = "RECORD"
+        column["fields"] = [_render_field(inner) for inner in kind.fields]
+        description = description or (kind.cls.__doc__ or "")
+    else:
+        column["type"] = "JSON" if json_text else _SCALARS[type(kind)]
+    if description:
+        column["description"] = description
+    return column
+
+
+def _unwrap(kind: inspect.Type) -> tuple[inspect.Type, str, bool]:
+    """Strip Optional and Annotated: (type, description, whether it is JSON text)."""
+    description, json_text = "", False
+    while True:
+        if isinstance(kind, inspect.UnionType):
+            (kind,) = (option for option in kind.types if not isinstance(option, inspect.NoneType))
+        elif isinstance(kind, inspect.Metadata):
+            description = description or str((kind.extra_json_schema or {}).get("description", ""))
+            json_text = json_text or (kind.extra or {}).get("bigquery") == "JSON"
+            kind = kind.type
+        else:
+            return kind, description, json_text
+
+
+def render_all() -> dict[Path, str]:
+    """Every rendered file with its text."""
+    files = {ROOT / "topology.schema.json": topology.json_schema()}
+    for name, table in rows.TABLES.items():
+        files[ROOT / "bigquery" / "tables" / f"{name}.json"] = table_resource(table)
+    for name, kind in _DOCUMENTS.items():
+        files[ROOT / "json" / f"{name}.schema.json"] = msgspec.json.schema(kind)
+    return {path: json.dumps(content, indent=2, ensure_ascii=False) + "\n" for path, content in files.items()}
+
+
+if __name__ == "__main__":
+    for path, text in render_all().items():
+        path.write_text(text, encoding="utf-8")
