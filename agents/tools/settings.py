@@ -1,0 +1,84 @@
+"""Everything a process is told from outside: one frozen object, read once. The only reader of the environment.
+
+A laptop differs from the cloud by the official emulator variables, which Google's clients read themselves, and by the
+endpoints below. Secrets are not here: they come from Secret Manager (`agents.tools.secrets`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cache
+
+import msgspec
+
+
+class SettingsError(ValueError):
+    """The environment is not usable; the message names every variable, its value and the fix."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The process's surroundings. Empty text means: not configured, and the tool that needs it says so."""
+
+    project: str
+    service: str
+    neo4j_uri: str = ""
+    neo4j_username: str = "neo4j"
+    neo4j_database: str = "neo4j"
+    redis_url: str = ""
+    smtp_host: str = ""
+    smtp_port: int = 587
+    collect_url: str = ""
+    llm_url: str = ""
+    secret_manager_endpoint: str = ""
+    vertex_location: str = "global"
+    default_model: str = "gemini-3.8-flash"
+
+
+_VARIABLES = {
+    "project": "GOOGLE_CLOUD_PROJECT",
+    "service": "K_SERVICE",
+    "neo4j_uri": "NEO4J_URI",
+    "neo4j_username": "NEO4J_USERNAME",
+    "neo4j_database": "NEO4J_DATABASE",
+    "redis_url": "REDIS_URL",
+    "smtp_host": "SMTP_HOST",
+    "smtp_port": "SMTP_PORT",
+    "collect_url": "ARGO_COLLECT_URL",
+    "llm_url": "ARGO_LLM_URL",
+    "secret_manager_endpoint": "SECRET_MANAGER_ENDPOINT",
+    "vertex_location": "GOOGLE_CLOUD_LOCATION",
+    "default_model": "ARGO_DEFAULT_MODEL",
+}
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Build settings from variables.
+
+    Raises:
+        SettingsError: naming every missing or unusable variable at once.
+    """
+    values = {field: environment[name] for field, name in _VARIABLES.items() if environment.get(name)}
+    # A Cloud Run job is told its name by another variable than a service
+    # (https://cloud.google.com/run/docs/container-contract#jobs-env-vars).
+    values.setdefault("service", environment.get("CLOUD_RUN_JOB", ""))
+    problems = [f"{_VARIABLES[field]} is not set" for field in ("project", "service") if not values.get(field)]
+    port = values.get("smtp_port", "587")
+    if not port.isdigit():
+        problems.append(f"SMTP_PORT is {port!r}; it must be a number")
+    if problems:
+        raise SettingsError("; ".join(problems))
+    return msgspec.convert(values, Settings, strict=False)
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process."""
+    return read_settings(os.environ)
+
+
+def require(value: str, variable: str) -> str:
+    """The value, or SettingsError naming the variable that this process needs."""
+    if not value:
+        raise SettingsError(f"{variable} is not set; {settings().service} needs it")
+    return value

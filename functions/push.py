@@ -1,0 +1,106 @@
+"""Pub/Sub push at the edge: one parser of the envelope, and the three outcomes.
+
+Done answers 204. Anything raised answers 500, and Pub/Sub backs off and tries again. `Poison` is kept on the dead-letter
+topic with its reason, then answered 204. functions-framework's own Pub/Sub conversion is not used: it drops the
+subscription, the delivery attempt and the ordering key (shared/facts.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+import functions_framework.aio
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from agents.errors import Poison
+from agents.tools import bus
+
+DEAD_LETTERS = "dead-letters"
+log = logging.getLogger(__name__)
+
+
+class _Message(msgspec.Struct, frozen=True, rename="camel"):
+    message_id: Annotated[str, msgspec.Meta(min_length=1)]
+    data: str = ""
+    attributes: dict[str, str] = {}
+    ordering_key: str = ""
+    publish_time: str = ""
+
+
+class _Envelope(msgspec.Struct, frozen=True, rename="camel"):
+    message: _Message
+    subscription: str
+    delivery_attempt: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """One pushed message. `path` is the push endpoint's path, `attempt` is 0 without a dead-letter policy."""
+
+    message_id: str
+    data: bytes
+    attributes: dict[str, str]
+    subscription: str
+    attempt: int
+    path: str
+
+
+def parse_push(body: bytes, path: str = "/") -> Delivery:
+    """Read a wrapped push (https://cloud.google.com/pubsub/docs/push#receive_push).
+
+    Raises:
+        ValueError: the body is no push envelope; the message says what is wrong.
+    """
+    try:
+        envelope = msgspec.json.decode(body, type=_Envelope)
+        data = base64.b64decode(envelope.message.data, validate=True)
+    except (msgspec.MsgspecError, binascii.Error) as error:
+        raise ValueError(f"not a Pub/Sub push envelope: {error}") from error
+    return Delivery(
+        message_id=envelope.message.message_id,
+        data=data,
+        attributes=envelope.message.attributes,
+        subscription=envelope.subscription.rpartition("/")[2],
+        attempt=envelope.delivery_attempt,
+        path=path,
+    )
+
+
+def handle_push(name: str, handle: Callable[[Delivery], None]) -> Callable[[Request], Awaitable[Response]]:
+    """Make an entry point called `name` of a handler; the handler runs in a worker thread."""
+
+    async def entry_point(request: Request) -> Response:
+        try:
+            delivery = parse_push(await request.body(), request.url.path)
+        except ValueError as error:
+            return Response(str(error), status_code=400)
+        try:
+            await asyncio.to_thread(handle, delivery)
+        except Poison as poison:
+            await asyncio.to_thread(_keep_poison, delivery, poison)
+        except Exception:
+            log.exception("%s: message %s of %s failed", name, delivery.message_id, delivery.subscription)
+            raise
+        return Response(status_code=204)
+
+    entry_point.__name__ = name
+    return functions_framework.aio.http(entry_point)
+
+
+def _keep_poison(delivery: Delivery, poison: Poison) -> None:
+    log.error("message %s of %s is poison: %s", delivery.message_id, delivery.subscription, poison)
+    attributes = {
+        **delivery.attributes,
+        "CloudPubSubDeadLetterSourceSubscription": delivery.subscription,
+        "CloudPubSubDeadLetterSourceDeliveryErrorMessage": str(poison)[:1000],
+        "sourceMessageId": delivery.message_id,
+    }
+    bus.send_all(bus.pubsub(), DEAD_LETTERS, [bus.Outgoing(data=delivery.data, attributes=attributes)])
