@@ -1,0 +1,187 @@
+"""An OAuth2 token endpoint, and the throw-away service account that points every Google client at it.
+
+Owns the JWT-bearer grant of a service account file (access tokens, and ID tokens for a target audience).
+Deliberately not here: users, scopes, signature checks, key publication. Nothing on a laptop verifies these tokens.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import binascii
+import json
+import os
+import secrets
+import signal
+import sys
+import time
+from functools import cache
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+if TYPE_CHECKING:  # the endpoint starts without cryptography: only ID tokens and new accounts need it
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+_LIFETIME_SECONDS = 3600
+_MAX_REQUEST_BYTES = 64 * 1024
+
+
+class RefusedError(Exception):
+    """A grant that is not given; `code` is the RFC 6749 error code."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def write_service_account(path: Path, project: str, token_uri: str) -> None:
+    """Writes a service account file (mode 600) with a key made on the spot, replacing an earlier one."""
+    from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415 - see TYPE_CHECKING above
+        Encoding,
+        NoEncryption,
+        PrivateFormat,
+    )
+
+    key = _make_key().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    email = f"laptop@{project}.iam.gserviceaccount.com"
+    content = {
+        "type": "service_account",
+        "project_id": project,
+        "private_key_id": secrets.token_hex(20),
+        "private_key": key.decode("ascii"),
+        "client_email": email,
+        "client_id": str(secrets.randbelow(10**20) + 10**20),
+        "auth_uri": "https://accounts.google.com/o/oauth2/auth",
+        "token_uri": token_uri,
+        "universe_domain": "googleapis.com",
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.unlink(missing_ok=True)
+    # 600 from the first byte on, and never a half-written file where a client looks.
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        json.dump(content, file, indent=2)
+    draft.replace(path)
+
+
+def answer_grant(form: dict[str, str]) -> dict[str, object]:
+    """Answers one token request: `id_token` when the assertion names a target audience, else `access_token`."""
+    if form.get("grant_type") != _GRANT:
+        raise RefusedError("unsupported_grant_type", f"grant_type must be {_GRANT}")
+    claims = read_claims(form.get("assertion", ""))
+    expiry = claims.get("exp")
+    if not claims.get("iss") or not isinstance(expiry, int):
+        raise RefusedError("invalid_grant", "the assertion lacks iss or exp")
+    if expiry < time.time():
+        raise RefusedError("invalid_grant", "the assertion has expired")
+    if "target_audience" in claims:
+        return {"id_token": _make_id_token(str(claims["iss"]), str(claims["target_audience"]))}
+    token = f"laptop.{secrets.token_urlsafe(24)}"
+    return {"access_token": token, "expires_in": _LIFETIME_SECONDS, "token_type": "Bearer"}
+
+
+def read_claims(assertion: str) -> dict[str, Any]:
+    """Returns the claims of a signed JWT, without a look at its signature."""
+    parts = assertion.split(".")
+    try:
+        _, body, _ = parts
+        claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+    except (ValueError, binascii.Error) as error:
+        raise RefusedError("invalid_grant", "the assertion is not a signed JWT") from error
+    if not isinstance(claims, dict):
+        raise RefusedError("invalid_grant", "the assertion's claims are not an object")
+    return claims
+
+
+@cache
+def _id_token_key() -> RSAPrivateKey:
+    return _make_key()
+
+
+def _make_key() -> RSAPrivateKey:
+    from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415 - see TYPE_CHECKING above
+
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+def _make_id_token(email: str, audience: str) -> str:
+    from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15  # noqa: PLC0415 - as above
+    from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415 - as above
+
+    now = int(time.time())
+    claims = {
+        "iss": "https://accounts.google.com",
+        "aud": audience,
+        "sub": email,
+        "email": email,
+        "email_verified": True,
+        "iat": now,
+        "exp": now + _LIFETIME_SECONDS,
+    }
+    signed = b".".join(_encode_part(json.dumps(part).encode()) for part in ({"alg": "RS256", "typ": "JWT"}, claims))
+    signature = _id_token_key().sign(signed, PKCS1v15(), SHA256())
+    return (signed + b"." + _encode_part(signature)).decode("ascii")
+
+
+def _encode_part(data: bytes) -> bytes:
+    return base64.urlsafe_b64encode(data).rstrip(b"=")
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        found = self.path == "/healthz"
+        self._answer(HTTPStatus.OK if found else HTTPStatus.NOT_FOUND, {"status": "ok" if found else "unknown"})
+
+    def do_POST(self) -> None:
+        if self.path != "/token":
+            self._answer(HTTPStatus.NOT_FOUND, {"error": "not_found"})
+            return
+        try:
+            self._answer(HTTPStatus.OK, answer_grant(self._read_form()))
+        except RefusedError as error:
+            refusal = {"error": error.code, "error_description": str(error)}
+            self._answer(HTTPStatus.BAD_REQUEST, refusal)
+
+    def _read_form(self) -> dict[str, str]:
+        length = self.headers.get("Content-Length", "")
+        if not length.isdecimal() or int(length) > _MAX_REQUEST_BYTES:
+            raise RefusedError("invalid_request", f"Content-Length must be at most {_MAX_REQUEST_BYTES}")
+        body = self.rfile.read(int(length)).decode("utf-8", "replace")
+        return {name: values[0] for name, values in parse_qs(body).items()}
+
+    def _answer(self, status: HTTPStatus, content: dict[str, Any]) -> None:
+        body = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Writes nothing: a request line says nothing that the client does not know."""
+
+
+def _exit(_number: int, _frame: FrameType | None) -> None:
+    sys.exit(0)
+
+
+def main() -> None:
+    """Serves until SIGTERM or SIGINT."""
+    parser = argparse.ArgumentParser(prog="python -m emulators.identity", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, _exit)
+    signal.signal(signal.SIGINT, _exit)
+    with ThreadingHTTPServer((arguments.host, arguments.port), _Handler) as server:
+        print(f"identity listening on {arguments.host}:{server.server_port}", file=sys.stderr, flush=True)
+        server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()
