@@ -41,7 +41,7 @@ class RefusedError(Exception):
 
 def write_service_account(path: Path, project: str, token_uri: str) -> None:
     """Writes a service account file (mode 600) with a key made on the spot, replacing an earlier one."""
-    from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415 - see TYPE_CHECKING above
+    from cryptography.hazmat.primitives.serialization import (
         Encoding,
         NoEncryption,
         PrivateFormat,
@@ -104,14 +104,14 @@ def _id_token_key() -> RSAPrivateKey:
 
 
 def _make_key() -> RSAPrivateKey:
-    from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415 - see TYPE_CHECKING above
+    from cryptography.hazmat.primitives.asymmetric import rsa
 
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 def _make_id_token(email: str, audience: str) -> str:
-    from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15  # noqa: PLC0415 - as above
-    from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415 - as above
+    from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+    from cryptography.hazmat.primitives.hashes import SHA256
 
     now = int(time.time())
     claims = {
