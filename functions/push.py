@@ -1,8 +1,8 @@
 """Pub/Sub push at the edge: one parser of the envelope, and the three outcomes.
 
-Done answers 204. Anything raised answers 500, and Pub/Sub backs off and tries again. `Poison` is kept on the dead-letter
-topic with its reason, then answered 204. functions-framework's own Pub/Sub conversion is not used: it drops the
-subscription, the delivery attempt and the ordering key (shared/facts.md).
+Done answers 204. Anything raised answers 500, and Pub/Sub backs off and tries again. `Poison` is kept on the
+dead-letter topic with its reason, then answered 204. functions-framework's own Pub/Sub conversion is not used: it drops
+the subscription, the delivery attempt and the ordering key (shared/facts.md).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 import base64
 import binascii
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -74,7 +74,7 @@ def parse_push(body: bytes, path: str = "/") -> Delivery:
     )
 
 
-def handle_push(name: str, handle: Callable[[Delivery], None]) -> Callable[[Request], Awaitable[Response]]:
+def handle_push(name: str, handle: Callable[[Delivery], None]) -> functions_framework.aio.HTTPFunction:
     """Make an entry point called `name` of a handler; the handler runs in a worker thread."""
 
     async def entry_point(request: Request) -> Response:
