@@ -1,0 +1,119 @@
+"""The warehouse: parameterised GoogleSQL over BigQuery, only for services to which the topology grants it.
+
+Owns the client, its location and its bounded timeouts. The statements themselves are files in `schemas/bigquery`, or
+short ones beside the code that needs them; they name tables as `argo.<name>`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any, Protocol
+
+from agents.tools.settings import settings
+from schemas import topology
+
+if TYPE_CHECKING:
+    from google.cloud.bigquery import Client, QueryJobConfig
+    from google.cloud.bigquery.table import RowIterator
+
+Parameter = str | int | float | datetime | list[str]
+Record = dict[str, Any]  # one row at the JSON border; its reader turns it into a type at once
+
+REQUEST_SECONDS = 30.0  # one HTTP request to BigQuery
+QUERY_SECONDS = 60.0  # a question that somebody waits for
+STATEMENT_SECONDS = 1800.0  # a job's statement; every job's own timeout is at least this in topology.yaml or shorter
+RETRY_SECONDS = 30.0  # the client's default is 600, longer than any of our requests may take
+_NO_PARAMETERS: Mapping[str, Parameter] = {}
+
+
+class Warehouse(Protocol):
+    """Where facts are asked for."""
+
+    def query(self, sql: str, parameters: Mapping[str, Parameter] = _NO_PARAMETERS) -> list[Record]:
+        """The rows of a SELECT, each a dict by column name."""
+        ...
+
+    def execute(self, sql: str, parameters: Mapping[str, Parameter] = _NO_PARAMETERS) -> int:
+        """Run one statement that changes data; the number of rows changed. All of it happens, or none."""
+        ...
+
+
+class BigQuery:
+    """Google BigQuery."""
+
+    def query(self, sql: str, parameters: Mapping[str, Parameter] = _NO_PARAMETERS) -> list[Record]:
+        """The rows of a SELECT, each a dict by column name.
+
+        Raises:
+            PermissionError: the topology does not grant the warehouse to this service.
+            google.api_core.exceptions.GoogleAPICallError: BigQuery refuses the statement, or does not answer.
+        """
+        return [dict(row.items()) for row in _run(sql, parameters, QUERY_SECONDS)]
+
+    def execute(self, sql: str, parameters: Mapping[str, Parameter] = _NO_PARAMETERS) -> int:
+        """Run one statement that changes data; the number of rows changed. Raises as `query` does."""
+        return _run(sql, parameters, STATEMENT_SECONDS).num_dml_affected_rows or 0
+
+
+class FakeWarehouse:
+    """Answers by the first key that occurs in the statement, and keeps what was asked; `error` fails everything."""
+
+    def __init__(self, answers: Mapping[str, list[Record]] | None = None, error: Exception | None = None) -> None:
+        self.answers = dict(answers or {})
+        self.error = error
+        self.asked: list[tuple[str, dict[str, Parameter]]] = []
+
+    def query(self, sql: str, parameters: Mapping[str, Parameter] = _NO_PARAMETERS) -> list[Record]:
+        """The prepared rows; none when nothing was prepared for the statement."""
+        self.asked.append((sql, dict(parameters)))
+        if self.error:
+            raise self.error
+        return next((rows for key, rows in self.answers.items() if key in sql), [])
+
+    def execute(self, sql: str, parameters: Mapping[str, Parameter] = _NO_PARAMETERS) -> int:
+        """The number of rows prepared for the statement."""
+        return len(self.query(sql, parameters))
+
+
+@cache
+def bigquery() -> BigQuery:
+    """The process's one warehouse."""
+    return BigQuery()
+
+
+def _run(sql: str, parameters: Mapping[str, Parameter], wait_seconds: float) -> RowIterator:
+    from google.cloud.bigquery.retry import DEFAULT_RETRY
+
+    return _client().query_and_wait(
+        sql,
+        job_config=_job_config(parameters),
+        api_timeout=REQUEST_SECONDS,
+        wait_timeout=wait_seconds,
+        retry=DEFAULT_RETRY.with_timeout(RETRY_SECONDS),
+    )
+
+
+def _job_config(parameters: Mapping[str, Parameter]) -> QueryJobConfig:
+    from google.cloud.bigquery import ArrayQueryParameter, QueryJobConfig, ScalarQueryParameter
+
+    kinds = {str: "STRING", int: "INT64", float: "FLOAT64", datetime: "TIMESTAMP"}
+    return QueryJobConfig(
+        query_parameters=[
+            ArrayQueryParameter(name, "STRING", value)
+            if isinstance(value, list)
+            else ScalarQueryParameter(name, kinds[type(value)], value)
+            for name, value in parameters.items()
+        ]
+    )
+
+
+@cache
+def _client() -> Client:
+    from google.cloud.bigquery import Client
+
+    named = topology.load()
+    if "warehouse" not in named.access(settings().service).stores:
+        raise PermissionError(f"{settings().service} may not use the warehouse; topology.yaml grants it")
+    return Client(project=settings().project, location=named.region)
