@@ -7,7 +7,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import grpc
 import grpc.aio
@@ -56,6 +56,7 @@ _SUBSCRIBER_REQUESTS: dict[str, type[Any]] = {
     "DeleteSnapshot": types.DeleteSnapshotRequest,
 }
 
+MethodTable: TypeAlias = "dict[str, grpc.RpcMethodHandler[Any, Any]]"
 Handler = Callable[..., Awaitable[object]]
 
 
@@ -111,8 +112,8 @@ def _handlers_of(registry: Registry) -> tuple[grpc.GenericRpcHandler, ...]:
     )
 
 
-def _method_table(service: object, requests: dict[str, type[Any]]) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
-    table: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+def _method_table(service: object, requests: dict[str, type[Any]]) -> MethodTable:
+    table: MethodTable = {}
     for method, request in requests.items():
         handler = getattr(service, re.sub(r"(?<!^)(?=[A-Z])", "_", method).lower())
         table[method] = grpc.unary_unary_rpc_method_handler(
