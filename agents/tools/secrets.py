@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from functools import cache
 from typing import TYPE_CHECKING, Protocol
@@ -14,6 +15,8 @@ from schemas import topology
 if TYPE_CHECKING:
     from google.cloud.secretmanager_v1 import SecretManagerServiceClient
 
+log = logging.getLogger(__name__)
+READ_SECONDS = 5.0
 CACHE_SECONDS = 300.0  # a rotated secret is picked up within five minutes without a restart
 
 
@@ -40,12 +43,20 @@ class SecretManager:
         """
         if name not in topology.load().access(settings().service).secrets:
             raise PermissionError(f"{settings().service} may not read the secret {name!r}; topology.yaml grants it")
-        read_at, value = self._values.get(name, (0.0, ""))
-        if not read_at or time.monotonic() - read_at > CACHE_SECONDS:
-            path = f"projects/{settings().project}/secrets/{name}/versions/latest"
-            value = _client().access_secret_version(name=path, timeout=10).payload.data.decode()
-            self._values[name] = (time.monotonic(), value)
-        return value
+        if name not in self._values or time.monotonic() - self._values[name][0] > CACHE_SECONDS:
+            self._refresh(name)
+        return self._values[name][1]
+
+    def _refresh(self, name: str) -> None:
+        path = f"projects/{settings().project}/secrets/{name}/versions/latest"
+        try:
+            value = _client().access_secret_version(name=path, timeout=READ_SECONDS).payload.data.decode()
+        except Exception as error:
+            if name not in self._values:
+                raise
+            log.warning("secret %s could not be refreshed (%s): its last value serves on", name, type(error).__name__)
+            value = self._values[name][1]
+        self._values[name] = (time.monotonic(), value)
 
 
 class FakeSecrets:

@@ -1,0 +1,83 @@
+"""The landing bucket in Cloud Storage: files in, and batches that could not be published."""
+
+from __future__ import annotations
+
+import io
+from functools import cache
+from typing import IO, TYPE_CHECKING, Protocol, cast
+
+from agents.tools.settings import settings
+from schemas import topology
+
+if TYPE_CHECKING:
+    from google.cloud.storage import Bucket
+
+WRITE_SECONDS = 10
+
+
+class Landing(Protocol):
+    """Where files land."""
+
+    def write(self, name: str, data: bytes) -> None:
+        """Store one object; the same name is the same object."""
+        ...
+
+    def open(self, name: str, generation: int | None = None) -> IO[bytes]:
+        """Read one object as a stream in constant memory; FileNotFoundError when it is gone."""
+        ...
+
+
+class CloudStorage:
+    """Google Cloud Storage."""
+
+    def write(self, name: str, data: bytes) -> None:
+        """Store one object; google.api_core and requests errors are the caller's."""
+        blob = _bucket().blob(name)
+        blob.upload_from_string(data, content_type="application/x-ndjson", timeout=WRITE_SECONDS)
+
+    def open(self, name: str, generation: int | None = None) -> IO[bytes]:
+        """Read one object as a stream in constant memory.
+
+        Raises:
+            FileNotFoundError: no such object.
+        """
+        blob = _bucket().get_blob(name, generation=generation)
+        if blob is None:
+            raise FileNotFoundError(f"gs://{_bucket().name}/{name}")
+        # raw: a .gz object comes as it was stored, whatever its Content-Encoding says.
+        return cast("IO[bytes]", blob.open("rb", raw_download=True))
+
+
+class FakeLanding:
+    """Objects in memory; with `error` every write fails with it."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.error = error
+
+    def write(self, name: str, data: bytes) -> None:
+        """Record the object."""
+        if self.error:
+            raise self.error
+        self.objects[name] = data
+
+    def open(self, name: str, generation: int | None = None) -> IO[bytes]:
+        """The recorded object."""
+        del generation
+        if name not in self.objects:
+            raise FileNotFoundError(name)
+        return io.BytesIO(self.objects[name])
+
+
+@cache
+def cloud_storage() -> CloudStorage:
+    """The process's one landing bucket."""
+    return CloudStorage()
+
+
+@cache
+def _bucket() -> Bucket:
+    from google.cloud import storage
+
+    project = settings().project
+    return storage.Client(project=project).bucket(topology.bucket_id(project, "landing"))
