@@ -50,11 +50,11 @@ class BigQuery:
             PermissionError: the topology does not grant the warehouse to this service.
             google.api_core.exceptions.GoogleAPICallError: BigQuery refuses the statement, or does not answer.
         """
-        return [dict(row.items()) for row in _run(sql, parameters, QUERY_SECONDS)]
+        return [dict(row.items()) for row in _run(sql, parameters, QUERY_SECONDS)[0]]
 
     def execute(self, sql: str, parameters: Mapping[str, Parameter] = _NO_PARAMETERS) -> int:
         """Run one statement that changes data; the number of rows changed. Raises as `query` does."""
-        return _run(sql, parameters, STATEMENT_SECONDS).num_dml_affected_rows or 0
+        return _run(sql, parameters, STATEMENT_SECONDS)[1]
 
 
 class FakeWarehouse:
@@ -83,16 +83,15 @@ def bigquery() -> BigQuery:
     return BigQuery()
 
 
-def _run(sql: str, parameters: Mapping[str, Parameter], wait_seconds: float) -> RowIterator:
+def _run(sql: str, parameters: Mapping[str, Parameter], wait_seconds: float) -> tuple[RowIterator, int]:
+    """Run one statement: its rows and the number of rows that it changed."""
     from google.cloud.bigquery.retry import DEFAULT_RETRY
 
-    return _client().query_and_wait(
-        sql,
-        job_config=_job_config(parameters),
-        api_timeout=REQUEST_SECONDS,
-        wait_timeout=wait_seconds,
-        retry=DEFAULT_RETRY.with_timeout(RETRY_SECONDS),
-    )
+    retry = DEFAULT_RETRY.with_timeout(RETRY_SECONDS)
+    # Not query_and_wait: bqemulator reports a refused statement inside a 200, which that takes for an empty answer.
+    job = _client().query(sql, job_config=_job_config(parameters), timeout=REQUEST_SECONDS, retry=retry)
+    rows = job.result(timeout=wait_seconds, retry=retry)
+    return rows, job.num_dml_affected_rows or 0  # pyright: ignore[reportReturnType] -- only a script's child has no rows
 
 
 def _job_config(parameters: Mapping[str, Parameter]) -> QueryJobConfig:
