@@ -1,0 +1,258 @@
+"""What a client sends becomes the right row, or a typed verdict; personal data never reaches the quarantine."""
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agents.intake import cloudevents
+from agents.intake.intake import NotDurable, make_invalid, make_messages, read_batch, store_batch
+from agents.intake.personal import REMOVED, remove_personal
+from agents.intake.refusal import Refusal
+from agents.intake.segment import Received, read_message, to_snake_case
+from agents.tools.bus import FakeBus
+from agents.tools.landing import FakeLanding
+from schemas.messages import ProfileUpdate
+from schemas.rows import Failure, Interaction
+
+NOW = datetime(2026, 11, 20, 8, tzinfo=UTC)
+RECEIVED = Received(source="web", received_at=NOW)
+TRACK: dict[str, Any] = {"type": "track", "event": "Order Completed", "userId": "u1", "messageId": "m1"}
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    max_leaves=10,
+)
+KEYS = st.sampled_from(
+    [
+        "type",
+        "event",
+        "userId",
+        "anonymousId",
+        "messageId",
+        "timestamp",
+        "sentAt",
+        "context",
+        "properties",
+        "traits",
+        "products",
+        "revenue",
+        "product_id",
+    ]
+)
+
+
+def refuse(raw: object) -> Refusal:
+    with pytest.raises(Refusal) as caught:
+        read_message(raw, RECEIVED)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("raw", "failure", "word"),
+    [
+        ([], Failure.NOT_AN_OBJECT, "list"),
+        ({"type": "track", "event": "x"}, Failure.MISSING_FIELD, "userId or anonymousId"),
+        ({"type": "dance", "userId": "u"}, Failure.UNKNOWN_TYPE, "dance"),
+        ({"type": "track", "userId": "u"}, Failure.MISSING_FIELD, "event"),
+        ({**TRACK, "timestamp": "yesterday"}, Failure.WRONG_TYPE, "timestamp"),
+        ({**TRACK, "context": "here"}, Failure.WRONG_TYPE, "context"),
+        ({**TRACK, "properties": {"revenue": "much"}}, Failure.WRONG_TYPE, "revenue"),
+        ({**TRACK, "properties": {"revenue": True}}, Failure.WRONG_TYPE, "revenue"),
+        ({**TRACK, "properties": {"products": [{"name": "bag"}]}}, Failure.MISSING_FIELD, "product_id"),
+        ({**TRACK, "userId": {"id": 1}}, Failure.WRONG_TYPE, "userId"),
+        ({**TRACK, "messageId": "x" * 300}, Failure.WRONG_TYPE, "event_id"),
+        ({**TRACK, "context": {"location": {"latitude": 100}}}, Failure.WRONG_TYPE, "latitude"),
+    ],
+)
+def test_a_bad_event_gets_a_typed_reason_that_names_the_key(raw: object, failure: Failure, word: str) -> None:
+    refusal = refuse(raw)
+    assert refusal.failure is failure
+    assert word in refusal.reason
+
+
+def test_a_track_event_fills_the_wide_row() -> None:
+    row = read_message(
+        {
+            **TRACK,
+            "properties": {
+                "order_id": "o1", "total": "12.50", "currency": "GBP",
+                "products": [{"sku": "85123A", "price": 2.55, "quantity": "6"}],
+            },
+            "context": {"sessionId": "s", "library": {"name": "lib", "version": "1"}, "ip": "10.1.2.3",
+                        "page": {"url": "https://a.example", "colour": "red"}, "locale": "ko-KR"},
+        },
+        RECEIVED,
+    )  # fmt: skip
+    assert (row.event_type, row.event_name, row.revenue) == ("order_completed", "Order Completed", Decimal("12.5"))
+    assert row.products[0].product_id == "85123A"
+    assert (row.products[0].price, row.products[0].quantity) == (Decimal("2.55"), 6)
+    assert row.page is not None
+    assert row.page.url == "https://a.example"
+    assert (row.session_id, row.library) == ("s", "lib 1")
+    assert b"10.1.2.3" not in msgspec.json.encode(row), "an IP address is personal data and must not be kept"
+
+
+def test_the_clients_clock_error_is_taken_out() -> None:
+    late = NOW + timedelta(hours=3)  # the client's clock is 3 hours ahead
+    raw = {**TRACK, "timestamp": (late - timedelta(minutes=10)).isoformat(), "sentAt": late.isoformat()}
+    assert read_message(raw, RECEIVED).event_timestamp == NOW - timedelta(minutes=10)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("Order Completed", "order_completed"), ("주문 완료", "주문_완료"), ("  A--b ", "a_b"), ("!!", "unnamed")],
+)
+def test_event_names_become_types(name: str, expected: str) -> None:
+    assert to_snake_case(name) == expected
+
+
+def test_a_retry_without_message_id_is_the_same_event_when_it_has_a_time() -> None:
+    raw = {"type": "page", "userId": "u", "timestamp": "2026-11-20T07:00:00Z"}
+    later = Received(source="web", received_at=NOW + timedelta(seconds=9))
+    assert read_message(raw, RECEIVED).event_id == read_message(raw, later).event_id
+    assert read_message(raw, RECEIVED).event_id != read_message({**raw, "userId": "v"}, RECEIVED).event_id
+
+
+def test_a_bad_event_does_not_sink_its_batch() -> None:
+    batch = read_batch([TRACK, {"type": "?"}, {**TRACK, "messageId": "m2"}], read_message, RECEIVED)
+    assert [row.event_id for row in batch.accepted] == ["m1", "m2"]
+    assert [verdict.failure for verdict in batch.verdicts] == [None, Failure.UNKNOWN_TYPE, None]
+
+
+def test_a_too_large_event_is_refused_alone() -> None:
+    batch = read_batch([{**TRACK, "properties": {"x": "y" * 40_000}}, TRACK], read_message, RECEIVED)
+    assert [row.failure for row in batch.refused] == [Failure.TOO_LARGE]
+    assert len(batch.accepted) == 1
+
+
+def test_the_quarantine_holds_no_personal_data() -> None:
+    raw = {
+        "type": "?", "messageId": "m", "email": "kim@example.com", "note": "write to kim@example.com from 10.0.0.1",
+        "traits": {"name": "Kim", "plan": "pro", "First Name": "K"}, "items": [{"phoneNumber": "1"}], "name": "bag",
+    }  # fmt: skip
+    row = make_invalid(raw, Refusal(Failure.UNKNOWN_TYPE, "type is 'kim@example.com'"), RECEIVED)
+    kept = json.loads(row.payload or "")
+    assert kept["traits"] == {"name": REMOVED, "plan": "pro", "First Name": REMOVED}
+    assert kept["name"] == "bag", "a product's name is not personal"
+    wire = msgspec.json.encode(row).decode()
+    assert not [leak for leak in ("kim@", "10.0.0.1", '"Kim"', 'phoneNumber\\": \\"1') if leak in wire]
+
+
+def test_what_is_nested_too_deeply_goes_as_a_whole() -> None:
+    deep: Any = "kim@example.com"
+    for _ in range(500):
+        deep = [deep]
+    assert "kim" not in json.dumps(remove_personal(deep))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.dictionaries(KEYS | st.text(max_size=8), JSON, max_size=8) | JSON, max_size=5))
+def test_any_json_ends_in_one_verdict_each(raws: list[Any]) -> None:
+    batch = read_batch(raws, read_message, RECEIVED)
+    assert len(batch.accepted) + len(batch.refused) == len(batch.verdicts) == len(raws)
+    assert [msgspec.json.decode(msgspec.json.encode(row), type=Interaction) for row in batch.accepted] == batch.accepted
+
+
+def test_a_known_persons_event_updates_the_profile_too() -> None:
+    row = read_message(
+        {"type": "identify", "userId": "u1", "messageId": "i", "traits": {"email": "a@example.com", "x": {"y": 1}},
+         "context": {"locale": "ko-KR", "consent": {"marketing": False}}},
+        RECEIVED,
+    )  # fmt: skip
+    by_topic = {topic: message for topic, message in make_messages(row)}
+    assert by_topic["user-interactions"].attributes["type"] == "identify"
+    update = msgspec.json.decode(by_topic["user-profile-updates"].data, type=ProfileUpdate)
+    assert update.fields["email"] == "a@example.com"
+    assert (update.fields["language"], update.fields["marketingConsent"]) == ("ko", False)
+    assert "x" not in update.fields
+
+
+def test_an_anonymous_event_updates_no_profile() -> None:
+    row = read_message({"type": "page", "anonymousId": "a"}, RECEIVED)
+    assert [topic for topic, _ in make_messages(row)] == ["user-interactions"]
+
+
+def test_accepted_and_refused_rows_are_published_before_it_returns() -> None:
+    bus, landing = FakeBus(), FakeLanding()
+    asyncio.run(store_batch(read_batch([TRACK, {}], read_message, RECEIVED), bus, landing))
+    assert len(bus.on("user-interactions")) == len(bus.on("invalid-events")) == 1
+    assert landing.objects == {}
+
+
+def test_what_pubsub_does_not_take_is_spilled_to_the_landing_bucket() -> None:
+    landing = FakeLanding()
+    asyncio.run(store_batch(read_batch([TRACK, {}], read_message, RECEIVED), FakeBus(TimeoutError()), landing))
+    ((name, data),) = landing.objects.items()
+    assert name.startswith("spill/2026-11-20/")
+    assert [next(iter(json.loads(line))) for line in data.splitlines()] == ["interaction", "invalid"]
+
+
+def test_when_nothing_takes_it_the_client_is_not_told_success() -> None:
+    batch = read_batch([TRACK], read_message, RECEIVED)
+    with pytest.raises(NotDurable):
+        asyncio.run(store_batch(batch, FakeBus(TimeoutError()), FakeLanding(OSError())))
+
+
+EVENT = {"specversion": "1.0", "id": "c1", "source": "/shop", "type": "cart.viewed", "time": "2026-11-20T07:59:00Z"}
+
+
+def test_a_cloudevent_is_a_track_of_its_type() -> None:
+    row = cloudevents.read_event({**EVENT, "subject": "u9", "data": {"colour": "red"}}, RECEIVED)
+    assert (row.event_id, row.event_type, row.user_id) == ("c1", "cart_viewed", "u9")
+    assert row.properties == '{"colour":"red"}'
+
+
+def test_a_cloudevent_may_carry_a_row() -> None:
+    row = cloudevents.read_event(
+        {**EVENT, "data": {"event_type": "page", "user_id": "u", "source": "forged"}}, RECEIVED
+    )
+    assert (row.event_id, row.event_type, row.source) == ("c1", "page", "web"), "the source is the write key's"
+
+
+def test_a_cloudevent_may_carry_a_segment_message() -> None:
+    row = cloudevents.read_event({**EVENT, "data": {"type": "page", "anonymousId": "a"}}, RECEIVED)
+    assert (row.event_type, row.anonymous_id) == ("page", "a")
+
+
+@pytest.mark.parametrize("missing", ["specversion", "id", "source", "type"])
+def test_a_cloudevent_without_a_required_attribute_is_refused(missing: str) -> None:
+    event = {key: value for key, value in EVENT.items() if key != missing}
+    with pytest.raises(Refusal, match=missing):
+        cloudevents.read_event({**event, "data": {"userId": "u"}}, RECEIVED)
+
+
+def test_the_three_modes_of_cloudevents() -> None:
+    binary = {"ce-specversion": "1.0", "ce-id": "%ED%95%9C", "content-type": "application/json"}
+    assert cloudevents.read_request(binary, b'{"a":1}') == [{"specversion": "1.0", "id": "한", "data": {"a": 1}}]
+    assert cloudevents.read_request({"content-type": "application/cloudevents+json; charset=utf-8"}, b"{}") == [{}]
+    assert cloudevents.read_request({"content-type": "application/cloudevents-batch+json"}, b"[{},{}]") == [{}, {}]
+
+
+def test_headers_are_percent_decoded_exactly_once() -> None:
+    (event,) = cloudevents.read_request({"ce-specversion": "1.0", "ce-id": "100%2525"}, b"")
+    assert event == {"specversion": "1.0", "id": "100%25", "data": {}}
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "error"),
+    [
+        ({"content-type": "application/cloudevents+xml"}, b"<x/>", cloudevents.UnsupportedFormat),
+        ({"ce-specversion": "1.0", "content-type": "text/xml"}, b"<x/>", cloudevents.UnsupportedFormat),
+        ({"ce-specversion": "1.0", "ce-id": "%ff"}, b"{}", ValueError),
+        ({"ce-specversion": "1.0", "ce-datacontenttype": "application/json"}, b"{}", ValueError),
+        ({"content-type": "application/cloudevents-batch+json"}, b"{}", ValueError),
+        ({"content-type": "application/cloudevents+json"}, b"{", ValueError),
+        ({"content-type": "application/cloudevents+json"}, b"[" * 100_000, ValueError),
+    ],
+)
+def test_an_unreadable_request_is_told_apart(headers: dict[str, str], body: bytes, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        cloudevents.read_request(headers, body)
