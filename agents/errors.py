@@ -1,5 +1,9 @@
-"""The one exception with a meaning at the edge. Anything else that is raised means: try again."""
+"""The exceptions with a meaning. Anything else that is raised means: try again."""
 
 
 class Poison(Exception):
     """This message can never be handled; it is kept with this reason and not tried again."""
+
+
+class StepFailed(Exception):
+    """An agent's honest no: the step has failed for this reason, and trying again would not change it."""

@@ -95,3 +95,13 @@ def result_key(task_id: str, agent: str) -> str:
 def context_key(user_id: str) -> str:
     """Blackboard: the cached context summary (JSON) of a person."""
     return f"user:{user_id}:context_summary"
+
+
+def task_key(task_id: str) -> str:
+    """Blackboard: what the orchestrator needs of a task: its moment, playbook and deadline (JSON)."""
+    return f"task:{task_id}:moment"
+
+
+def asked_key(task_id: str) -> str:
+    """Blackboard: when a step's request was acknowledged by the bus."""
+    return f"task:{task_id}:asked"

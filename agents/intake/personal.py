@@ -40,7 +40,8 @@ PERSONAL_KEYS = frozenset(
 )
 # Names that are personal only where a person is described: a product's name is not.
 PERSONAL_TRAITS = PERSONAL_KEYS | {"name", "title", "city", "company"}
-_EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+# Bounded (RFC 5321: 64 and 255), so that a long text without an address costs linear time.
+_EMAIL = re.compile(r"[\w.+-]{1,64}@[\w.-]{1,255}")
 _IPV4 = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b")
 REMOVED = "[removed]"
 DEPTH = 32  # what is nested deeper is not looked into, so it goes as a whole

@@ -16,6 +16,7 @@ def aggregate_documents(documents: Sequence[Document], aggregations: Sequence[Ag
     """Returns one value for each aggregation, by alias; those without one are field_1, field_2 and so on."""
     if not 0 < len(aggregations) <= _MAX_AGGREGATIONS:
         raise invalid(f"A query has 1 to {_MAX_AGGREGATIONS} aggregations.")
+    documents = _with_all_fields(documents, aggregations)
     results: dict[str, Value] = {}
     unnamed = 0
     for aggregation in aggregations:
@@ -27,6 +28,15 @@ def aggregate_documents(documents: Sequence[Document], aggregations: Sequence[Ag
             raise invalid(f'The alias "{alias}" is used twice.')
         results[alias] = _aggregate(documents, aggregation)
     return results
+
+
+def _with_all_fields(documents: Sequence[Document], aggregations: Sequence[Aggregation]) -> Sequence[Document]:
+    # Firestore answers from an index of every field that is summed or averaged, so that even a count beside them
+    # leaves out the documents that lack one.
+    operands = [a.sum if a.WhichOneof("operator") == "sum" else a.avg for a in aggregations]
+    named = [operand.field.field_path for operand in operands if operand.field.field_path]
+    paths = [parse_field_path(field_path) for field_path in named]
+    return [d for d in documents if all(get_field(d.fields, path) is not None for path in paths)]
 
 
 def _aggregate(documents: Sequence[Document], aggregation: Aggregation) -> Value:
@@ -49,8 +59,8 @@ def _count(documents: Sequence[Document], aggregation: Aggregation) -> int:
     if not aggregation.count.HasField("up_to"):
         return len(documents)
     up_to = aggregation.count.up_to.value
-    if up_to <= 0:
-        raise invalid("up_to must be greater than zero.")
+    if up_to < 0:
+        raise invalid("up_to must not be negative.")
     return min(len(documents), up_to)
 
 

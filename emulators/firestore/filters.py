@@ -3,7 +3,7 @@
 Predicates work on the keys of `values.py`, so equality and order are Firestore's everywhere.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -52,6 +52,7 @@ class CompositeOp(IntEnum):
 
 _RANGES = {FieldOp.LESS_THAN, FieldOp.LESS_THAN_OR_EQUAL, FieldOp.GREATER_THAN, FieldOp.GREATER_THAN_OR_EQUAL}
 _LISTS = {FieldOp.IN, FieldOp.NOT_IN, FieldOp.ARRAY_CONTAINS_ANY}
+_UNEQUAL = {NULL_KEY, NAN_KEY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +122,22 @@ def _compile_field(message: FieldFilter) -> CompiledFilter:
     if op in _LISTS:
         return _compile_list(path, op, message.value)
     _check_name_value(path, message.value)
-    wanted = encode_value(message.value)
+    return _compile_comparison(path, op, encode_value(message.value))
+
+
+def _compile_comparison(path: FieldPath, op: FieldOp, wanted: bytes) -> CompiledFilter:
+    # As in SQL nothing equals null or NaN, and nothing differs from null; the unary filters ask for them.
+    is_defined = wanted not in _UNEQUAL
     if op in _RANGES:
-        return CompiledFilter(_make_range(path, op, wanted), frozenset({path}))
+        return CompiledFilter(_make_range(path, op, wanted) if is_defined else _match_none, frozenset({path}))
     if op is FieldOp.NOT_EQUAL:
-        return _exclude(path, {wanted})
+        return (
+            CompiledFilter(_match_none, frozenset({path}))
+            if wanted == NULL_KEY
+            else _exclude(path, {wanted} - _UNEQUAL)
+        )
+    if not is_defined:
+        return CompiledFilter(_match_none)
     if op is FieldOp.ARRAY_CONTAINS:
         return CompiledFilter(lambda document: wanted in _element_keys(document, path))
     return CompiledFilter(lambda document: read_key(document, path) == wanted)
@@ -140,13 +152,15 @@ def _compile_list(path: FieldPath, op: FieldOp, value: Value) -> CompiledFilter:
         _check_name_value(path, item)
     keys = {encode_value(item) for item in items}
     if op is FieldOp.IN:
-        return CompiledFilter(lambda document: read_key(document, path) in keys)
+        equal_keys = keys - _UNEQUAL
+        return CompiledFilter(lambda document: read_key(document, path) in equal_keys)
     if op is FieldOp.ARRAY_CONTAINS_ANY:
-        return CompiledFilter(lambda document: not keys.isdisjoint(_element_keys(document, path)))
+        equal_keys = keys - _UNEQUAL
+        return CompiledFilter(lambda document: not equal_keys.isdisjoint(_element_keys(document, path)))
     if NULL_KEY in keys:
         # `x NOT IN (..., null)` is undefined for every x, as in SQL.
-        return CompiledFilter(lambda _: False, frozenset({path}))
-    return _exclude(path, keys)
+        return CompiledFilter(_match_none, frozenset({path}))
+    return _exclude(path, keys - _UNEQUAL)
 
 
 def _exclude(path: FieldPath, keys: set[bytes]) -> CompiledFilter:
@@ -163,8 +177,8 @@ def _make_range(path: FieldPath, op: FieldOp, wanted: bytes) -> Predicate:
 
     def matches(document: Document) -> bool:
         key = read_key(document, path)
-        # Ranges stay within the type of their bound; NaN is in none but its own.
-        if key is None or key[0] != wanted[0] or (key == NAN_KEY) != (wanted == NAN_KEY):
+        # Ranges stay within the type of their bound, and NaN is in none.
+        if key is None or key[0] != wanted[0] or key == NAN_KEY:
             return False
         if key == wanted:
             return is_inclusive
@@ -173,11 +187,15 @@ def _make_range(path: FieldPath, op: FieldOp, wanted: bytes) -> Predicate:
     return matches
 
 
-def _element_keys(document: Document, path: FieldPath) -> Iterable[bytes]:
+def _match_none(_: Document) -> bool:
+    return False
+
+
+def _element_keys(document: Document, path: FieldPath) -> set[bytes]:
     value = get_field(document.fields, path)
     if value is None or value.WhichOneof("value_type") != "array_value":
-        return ()
-    return [encode_value(item) for item in value.array_value.values]
+        return set()
+    return {encode_value(item) for item in value.array_value.values}
 
 
 def _check_name_value(path: FieldPath, value: Value) -> None:

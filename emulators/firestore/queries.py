@@ -108,13 +108,13 @@ def compile_query(parent: str, message: StructuredQuery) -> Query:
     """Checks a query below a parent and compiles it; raises INVALID_ARGUMENT."""
     if message.HasField("find_nearest"):
         raise unimplemented("Vector search (find_nearest) is not served here.")
-    if len(message.from_) != 1:
-        raise invalid("A query reads exactly one collection selector.")
-    selector = message.from_[0]
-    if selector.collection_id:
-        check_collection_id(selector.collection_id)
-    elif not selector.all_descendants:
-        raise invalid("collectionId is the empty string.")
+    if len(message.from_) > 1:
+        raise invalid("A query reads one collection selector.")
+    # Without a selector or an id the query reads every collection.
+    collection_id = message.from_[0].collection_id if message.from_ else ""
+    is_deep = bool(message.from_) and message.from_[0].all_descendants
+    if collection_id:
+        check_collection_id(collection_id)
     limit = message.limit.value if message.HasField("limit") else None
     if message.offset < 0 or (limit is not None and limit < 0):
         raise invalid("offset and limit must not be negative.")
@@ -122,7 +122,7 @@ def compile_query(parent: str, message: StructuredQuery) -> Query:
     explicit = [Ordering(parse_field_path(o.field.field_path), o.direction == _DESCENDING) for o in message.order_by]
     orderings = complete_order(explicit, compiled.inequalities)
     return Query(
-        source=Source(parse_parent(parent), selector.collection_id, selector.all_descendants),
+        source=Source(parse_parent(parent), collection_id, is_deep),
         filter=compiled,
         orderings=orderings,
         start=_compile_bound(message.start_at, orderings) if message.HasField("start_at") else None,
