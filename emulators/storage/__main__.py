@@ -45,7 +45,11 @@ class Handler(RequestHandler):
     def serve(self) -> None:
         """Answers one request."""
         incoming, outgoing = self.rfile, self.wfile
-        body = incoming.read(int(self.headers.get("Content-Length") or 0))
+        expected_bytes = int(self.headers.get("Content-Length") or 0)
+        body = incoming.read(expected_bytes)
+        if len(body) < expected_bytes:  # the client is gone: half an upload must not become an object
+            self.close_connection = True
+            return
         if self.headers.get("Transfer-Encoding"):
             self.close_connection = True  # the emulator reads the chunks, but not the line that ends them
         else:
@@ -121,6 +125,12 @@ class Server(ThreadingHTTPServer):
     """Connections in threads; the backlog is what 100 parallel uploads need."""
 
     request_queue_size = 128
+
+    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 - the base's signature
+        """Writes one line for what the request could not be answered for; a client that left is no news."""
+        error = sys.exception()
+        if not isinstance(error, ConnectionError):
+            print(f"storage: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
 
 
 def _exit(_number: int, _frame: FrameType | None) -> None:

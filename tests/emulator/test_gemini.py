@@ -188,19 +188,21 @@ def test_korean_readers_get_korean(stand_in: StandIn) -> None:
     context = {**CONTEXT, "language": "ko"}
     choice = ask(stand_in, "choose_product@1", {"candidates": CANDIDATES, "context": context}, Choice)
     assert "상품" in choice.reason
-    data = {"context": context, "recommendation": RECOMMENDATION, "moment": {"kind": "abandoned_cart"}}
+    data = {"context": context, "recommendation": RECOMMENDATION, "moment": {"kind": "order_cancelled"}}
     email = ask(stand_in, "write_email@1", data, Email)
-    assert "장바구니" in email.subject
+    assert "죄송" in email.subject
+    assert "주문이 취소" in email.text
     assert "감사합니다" in email.text
 
 
+@pytest.mark.parametrize("kind", ["lapsed_buyer", "order_cancelled", "another"])
 @pytest.mark.parametrize("language", ["ko", "en"])
-def test_an_email_carries_product_reason_and_a_way_out(stand_in: StandIn, language: str) -> None:
+def test_an_email_carries_product_reason_and_a_way_out(stand_in: StandIn, language: str, kind: str) -> None:
     """Prevents: an email without an unsubscribe line, or one whose HTML a product name can break."""
     data = {
         "context": {"userId": "u1", "language": language},
         "recommendation": {**RECOMMENDATION, "name": "Tea & <Cake>\nStand"},
-        "moment": {"kind": "engagement_drop"},
+        "moment": {"kind": kind},
     }
     email = ask(stand_in, "write_email@1", data, Email)
     assert "Tea & <Cake> Stand" in email.subject
@@ -210,7 +212,7 @@ def test_an_email_carries_product_reason_and_a_way_out(stand_in: StandIn, langua
     assert email.text.splitlines()[-1] == "{{unsubscribe}}"
     assert "Tea &amp; &lt;Cake&gt; Stand" in email.html
     assert "<Cake>" not in email.html
-    assert "{{unsubscribe}}" in email.html
+    assert email.html.splitlines()[-1] == "<p>{{unsubscribe}}</p>"
     assert email.imagePrompt
 
 
@@ -228,6 +230,13 @@ def test_a_review_stops_what_must_not_go_out(stand_in: StandIn, message: object,
     """Prevents: a guard that approves everything."""
     review = ask(stand_in, "review_message@1", {"message": message}, Review)
     assert (review.approved, review.reasons) == (not reasons, reasons)
+
+
+def test_the_scripts_own_emails_pass_the_scripts_own_review(stand_in: StandIn) -> None:
+    """Prevents: a demo that stops at its own guard."""
+    data = {"context": CONTEXT, "recommendation": RECOMMENDATION, "moment": {"kind": "lapsed_buyer"}}
+    email = ask(stand_in, "write_email@1", data, Email)
+    assert ask(stand_in, "review_message@1", {"message": email.model_dump()}, Review).approved
 
 
 def test_data_cannot_speak_for_the_prompt(stand_in: StandIn) -> None:

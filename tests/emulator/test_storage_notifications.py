@@ -322,6 +322,18 @@ def test_a_silent_client_holds_up_nobody(storage_url: str, bucket: storage.Bucke
         assert bucket.blob("meanwhile").download_as_bytes(timeout=5) == b"done"
 
 
+def test_half_an_upload_is_none(storage_url: str, bucket: storage.Bucket) -> None:
+    """Prevents: a truncated file that is announced, ingested and believed, after a client died while sending."""
+    host, _, port = storage_url.removeprefix("http://").partition(":")
+    head = f"POST /upload/storage/v1/b/{bucket.name}/o?uploadType=media&name=half HTTP/1.1\r\nHost: x\r\n"
+    with socket.create_connection((host, int(port))) as dying:
+        dying.sendall(f"{head}Content-Type: text/plain\r\nContent-Length: 1000\r\n\r\nonly this".encode())
+        dying.shutdown(socket.SHUT_WR)
+        dying.settimeout(5)
+        assert dying.recv(1) == b""
+    assert bucket.get_blob("half") is None
+
+
 def test_an_outage_of_pubsub_loses_nothing_and_blocks_nobody(
     pubsub: str, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
