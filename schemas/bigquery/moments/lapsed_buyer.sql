@@ -1,0 +1,75 @@
+-- People who buy regularly (at least 3 orders) and are overdue: longer away than 1.5 times their usual gap between
+-- orders, but not longer than 90 days. The 20 who brought the most money and got no email in the last 7 days. A case is
+-- the last order: the same lapse is the same case.
+WITH orders AS (
+  SELECT person_id, event_id, event_timestamp, COALESCE(revenue, 0) AS money
+  FROM argo.interactions
+  WHERE event_type = 'order_completed' AND person_id IS NOT NULL
+  QUALIFY ROW_NUMBER() OVER (
+    PARTITION BY person_id, COALESCE(order_id, event_id) ORDER BY event_timestamp, event_id
+  ) = 1
+),
+gaps AS (
+  SELECT
+    person_id,
+    event_id,
+    event_timestamp,
+    money,
+    TIMESTAMP_DIFF(
+      event_timestamp,
+      LAG(event_timestamp) OVER (PARTITION BY person_id ORDER BY event_timestamp, event_id),
+      SECOND
+    ) / 86400 AS gap_days,
+    ROW_NUMBER() OVER (PARTITION BY person_id ORDER BY event_timestamp DESC, event_id DESC) AS place_from_last
+  FROM orders
+),
+ordered_gaps AS (
+  SELECT
+    person_id,
+    gap_days,
+    ROW_NUMBER() OVER (PARTITION BY person_id ORDER BY gap_days) AS place,
+    COUNT(*) OVER (PARTITION BY person_id) AS gaps
+  FROM gaps
+  WHERE gap_days IS NOT NULL
+),
+usual AS (
+  SELECT person_id, AVG(gap_days) AS usual_gap_days
+  FROM ordered_gaps
+  WHERE place IN (DIV(gaps + 1, 2), DIV(gaps + 2, 2))
+  GROUP BY person_id
+),
+people AS (
+  SELECT
+    person_id,
+    COUNT(*) AS orders,
+    SUM(money) AS revenue,
+    MAX(IF(place_from_last = 1, event_id, NULL)) AS last_order_event_id,
+    MAX(event_timestamp) AS last_order_at
+  FROM gaps
+  GROUP BY person_id
+  HAVING COUNT(*) >= 3
+),
+contacted AS (
+  SELECT DISTINCT person_id
+  FROM argo.interactions
+  WHERE event_type = 'email_sent' AND event_timestamp > TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 7 DAY)
+),
+away AS (
+  SELECT
+    people.person_id AS user_id,
+    people.last_order_event_id AS case_id,
+    TIMESTAMP_DIFF(CURRENT_TIMESTAMP(), people.last_order_at, SECOND) / 86400 AS days_since_last_order,
+    usual.usual_gap_days AS usual_gap_days,
+    people.orders AS orders,
+    people.revenue AS revenue,
+    people.last_order_at AS last_order_at
+  FROM people
+  JOIN usual ON usual.person_id = people.person_id
+  LEFT JOIN contacted ON contacted.person_id = people.person_id
+  WHERE contacted.person_id IS NULL
+)
+SELECT user_id, case_id, days_since_last_order, usual_gap_days, orders, last_order_at
+FROM away
+WHERE days_since_last_order > 1.5 * usual_gap_days AND days_since_last_order <= 90
+ORDER BY revenue DESC, user_id
+LIMIT 20

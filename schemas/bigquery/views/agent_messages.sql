@@ -1,0 +1,20 @@
+-- What agents said to each other, each message once: the earliest delivery of every (taskId, kind, action).
+WITH messages AS (
+  SELECT
+    JSON_VALUE(data, '$.taskId') AS taskId,
+    JSON_VALUE(data, '$.parentTaskId') AS parentTaskId,
+    JSON_VALUE(data, '$.sourceAgent') AS sourceAgent,
+    JSON_VALUE(data, '$.targetAgent') AS targetAgent,
+    JSON_VALUE(data, '$.action') AS action,
+    JSON_VALUE(data, '$.kind') AS kind,
+    JSON_VALUE(data, '$.correlationId') AS correlationId,
+    JSON_VALUE(data, '$.payload.status') AS status,
+    JSON_QUERY(data, '$.payload') AS payload,
+    CAST(JSON_VALUE(data, '$.timestamp') AS TIMESTAMP) AS timestamp,
+    publish_time
+  FROM argo.agent_bus
+)
+SELECT taskId, parentTaskId, sourceAgent, targetAgent, action, kind, correlationId, status, payload, timestamp
+FROM messages
+WHERE taskId IS NOT NULL
+QUALIFY ROW_NUMBER() OVER (PARTITION BY taskId, kind, action ORDER BY publish_time, timestamp) = 1

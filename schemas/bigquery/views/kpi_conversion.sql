@@ -1,0 +1,12 @@
+-- Conversion per day: of the people who did something on the day, the share who completed an order on it.
+WITH counts AS (
+  SELECT
+    DATE(event_timestamp) AS day,
+    COUNT(DISTINCT IF(event_type = 'order_completed', person_id, NULL)) AS numerator,
+    COUNT(DISTINCT person_id) AS denominator
+  FROM argo.interactions
+  WHERE event_type NOT IN ('email_sent', 'email_delivered', 'email_bounced')
+  GROUP BY DATE(event_timestamp)
+)
+SELECT day, numerator, denominator, SAFE_DIVIDE(numerator, denominator) AS value
+FROM counts

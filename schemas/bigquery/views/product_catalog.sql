@@ -1,0 +1,34 @@
+-- Every product once: its latest product_updates row; where that is silent, the latest event that named the product
+-- (else the latest that touched it). A product that only events know is here too.
+WITH updates AS (
+  SELECT product_id, name, category, brand, price, currency, in_stock, updated_at
+  FROM argo.product_updates
+  QUALIFY ROW_NUMBER() OVER (PARTITION BY product_id ORDER BY updated_at DESC) = 1
+),
+seen AS (
+  SELECT
+    product.product_id AS product_id,
+    product.name AS name,
+    product.category AS category,
+    product.brand AS brand,
+    product.price AS price,
+    interactions.currency AS currency,
+    interactions.event_timestamp AS last_seen_at
+  FROM argo.user_interactions AS interactions, UNNEST(interactions.products) AS product
+  QUALIFY ROW_NUMBER() OVER (
+    PARTITION BY product.product_id
+    ORDER BY product.name IS NULL, interactions.event_timestamp DESC, interactions.event_id
+  ) = 1
+)
+SELECT
+  COALESCE(updates.product_id, seen.product_id) AS product_id,
+  COALESCE(updates.name, seen.name) AS name,
+  COALESCE(updates.category, seen.category) AS category,
+  COALESCE(updates.brand, seen.brand) AS brand,
+  COALESCE(updates.price, seen.price) AS price,
+  COALESCE(updates.currency, seen.currency) AS currency,
+  updates.in_stock AS in_stock,
+  updates.updated_at AS updated_at,
+  seen.last_seen_at AS last_seen_at
+FROM updates
+FULL OUTER JOIN seen ON seen.product_id = updates.product_id
