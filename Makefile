@@ -4,19 +4,53 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+CODE := functions agents schemas emulators tests
+RUN := $(BIN)/python -m emulators
 
 help: ## list the commands
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(STAMP): pyproject.toml .ci/constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ARGO needs Python 3.11 or newer; set PYTHON=/path/to/python3.11")'
-	@echo "creating $(VENV) and installing the pinned packages (about a minute)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c .ci/constraints.txt -e '.[local,dev]' \
-	  | awk '/^Collecting/{n++; printf "\r  %d packages resolved", n; fflush()} /^Installing/{printf "\n  installing\n"; fflush()}'
-	@$(BIN)/python -m pip check
+setup: $(STAMP) ## create .venv with every pinned package (about a minute)
+
+$(STAMP): pyproject.toml .ci/constraints.txt .ci/install
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" sh .ci/install
 	@touch $@
 
-setup: $(STAMP) ## create .venv with every pinned package
+demo: $(STAMP) ## run the main job on real data and report (build/demo.json, build/demo.html)
+	@$(BIN)/python -m emulators.demo $(ARGS)
 
-.PHONY: help setup
+up: $(STAMP) ## start the laptop cloud and write build/local.env
+	@$(RUN) up $(ARGS)
+
+down: $(STAMP) ## stop the laptop cloud
+	@$(RUN) down $(ARGS)
+
+status: $(STAMP) ## show each service's endpoint and readiness
+	@$(RUN) status $(ARGS)
+
+job: $(STAMP) ## run one job on the laptop cloud: make job NAME=sync_graph
+	@$(RUN) job $(NAME)
+
+logs: $(STAMP) ## show the end of a service's log: make logs NAME=collect
+	@$(RUN) logs $(NAME)
+
+check: $(STAMP) ## lint, types, import layers, file and function size
+	@$(BIN)/ruff check $(CODE) .ci
+	@$(BIN)/ruff format --check $(CODE) .ci
+	@$(BIN)/basedpyright
+	@$(BIN)/lint-imports
+	@$(BIN)/python .ci/check_size.py $(CODE)
+
+test: $(STAMP) ## every test: unit, on the laptop cloud, the whole loop from outside
+	@$(BIN)/pytest $(ARGS)
+
+render: $(STAMP) ## rewrite the files that are made from the contracts' types
+	@$(BIN)/python -m schemas.render
+
+lock: $(STAMP) ## write the installed versions to .ci/constraints.txt
+	@$(BIN)/python -m pip freeze --exclude-editable | LC_ALL=C sort -f > .ci/constraints.txt
+
+clean: ## remove .venv and build
+	@rm -rf $(VENV) build
+
+.PHONY: help setup demo up down status job logs check test render lock clean
