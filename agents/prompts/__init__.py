@@ -1,0 +1,67 @@
+"""Prompts: files with versions (`<name>@<version>.md`), and for each the data it takes and the shape of its answer.
+
+Owns the registry that the gateway and its callers share. A changed prompt is a new version with a new file, so that a
+row of `llm_usage` always says which words were used. Deliberately knows no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+FOLDER = Path(__file__).parent
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The base of every answer's shape; fields that it does not name are dropped."""
+
+
+class ChosenProduct(Answer, frozen=True, kw_only=True):
+    """choose_product@1."""
+
+    product_id: Annotated[str, Meta(min_length=1, description="The productId of one of the candidates")]
+    reason: Annotated[str, Meta(min_length=1, max_length=600, description="Why this one, for the person to read")]
+    evidence: Annotated[list[str], Meta(description="The paths or product ids that the reason rests on")]
+
+
+class WrittenEmail(Answer, frozen=True, kw_only=True):
+    """write_email@1."""
+
+    subject: Annotated[str, Meta(min_length=1, max_length=200)]
+    text: Annotated[str, Meta(min_length=1, max_length=8000)]
+    html: Annotated[str, Meta(min_length=1, max_length=40000)]
+    image_prompt: Annotated[str, Meta(max_length=2000, description="One picture that would go with it")]
+
+
+class Review(Answer, frozen=True, kw_only=True):
+    """review_message@1."""
+
+    approved: bool
+    reasons: Annotated[list[str], Meta(description="Every reason against it; empty when approved")]
+
+
+class Prompt(msgspec.Struct, frozen=True, kw_only=True):
+    """What the gateway knows of a prompt: the data blocks that a caller must give, and the shape of the answer."""
+
+    data: frozenset[str]
+    answer: type[Answer]
+
+
+PROMPTS: Mapping[str, Prompt] = {
+    "choose_product@1": Prompt(data=frozenset({"candidates", "context"}), answer=ChosenProduct),
+    "write_email@1": Prompt(data=frozenset({"context", "recommendation", "moment"}), answer=WrittenEmail),
+    "review_message@1": Prompt(data=frozenset({"message"}), answer=Review),
+}
+
+
+@cache
+def read_text(prompt: str) -> str:
+    """The words of a registered prompt; KeyError for any other, so that a name is never a path."""
+    if prompt not in PROMPTS:
+        raise KeyError(prompt)
+    return (FOLDER / f"{prompt}.md").read_text(encoding="utf-8").strip()

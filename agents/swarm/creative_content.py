@@ -1,0 +1,89 @@
+"""CreativeContentAgent: the words of a message, in the person's language.
+
+Owns what a model is asked and what happens when there is none: a plain template, so that the loop goes on. Whether the
+words may go out is the guardian's to say.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import ClassVar, Self
+
+import msgspec
+
+from agents.prompts import WrittenEmail
+from agents.swarm.agent import Action, ConversableAgent, Ports, Task, to_json
+from agents.swarm.email_template import write_template
+from agents.swarm.outputs import UNSUBSCRIBE, ChosenProduct, ContextSummary, Email
+from agents.tools.models import ModelGateway, ModelRefused, ModelRequest, ModelUnavailable
+from schemas.messages import Json
+
+PROMPT = "write_email@1"
+log = logging.getLogger(__name__)
+
+
+class CreativeContentAgent(ConversableAgent):
+    """Writes."""
+
+    name: ClassVar[str] = "CreativeContentAgent"
+
+    def __init__(self, ports: Ports, gateway: ModelGateway) -> None:
+        super().__init__(ports)
+        self._gateway = gateway
+
+    @classmethod
+    def build(cls, ports: Ports) -> Self:
+        """The agent on the model gateway."""
+        from agents.tools.models import http_gateway
+
+        return cls(ports, http_gateway())
+
+    def actions(self) -> Mapping[str, Action]:
+        """What it can do."""
+        return {"write_email": self.write_email}
+
+    def write_email(self, task: Task) -> Json:
+        """An email about the chosen product. Without a context summary it is in English."""
+        product = task.read_input("choose", ChosenProduct)
+        context = ContextSummary(user_id=task.user_id)
+        if "summarise" in task.inputs:
+            context = task.read_input("summarise", ContextSummary)
+        try:
+            email = self._ask_model(task, context, product)
+        except (ModelUnavailable, ModelRefused) as error:
+            log.warning("step %s: template instead of a model: %s", task.task_id, error)
+            email = write_template(context.language, task.moment.kind, product)
+        return to_json(email)
+
+    def _ask_model(self, task: Task, context: ContextSummary, product: ChosenProduct) -> Email:
+        answer = self._gateway.generate(
+            ModelRequest(
+                agent=self.name,
+                task_id=task.task_id,
+                prompt=PROMPT,
+                data={
+                    "context": to_json(context),
+                    "recommendation": {
+                        "productId": product.product_id,
+                        "name": product.name,
+                        "price": None if product.price is None else str(product.price),
+                        "reason": product.reason,
+                    },
+                    "moment": {"kind": task.moment.kind, **task.moment.data},
+                },
+            )
+        )
+        try:
+            written = msgspec.convert(answer.output, WrittenEmail)
+        except msgspec.ValidationError as error:
+            raise ModelRefused(f"the gateway's output is no email: {error}") from error
+        return Email(
+            subject=" ".join(written.subject.split()),
+            text=written.text if UNSUBSCRIBE in written.text else f"{written.text.rstrip()}\n\n{UNSUBSCRIBE}",
+            html=written.html if UNSUBSCRIBE in written.html else f"{written.html.rstrip()}\n<p>{UNSUBSCRIBE}</p>",
+            language=context.language,
+            product_id=product.product_id,
+            image_prompt=written.image_prompt,
+            written_by=answer.model,
+        )

@@ -1,0 +1,102 @@
+"""UserContextAgent: what is known about a person, in a few lines, without saying who it is.
+
+Owns the summary and its short-lived copy on the blackboard. An email address never leaves this module: every message
+between agents is a row in the warehouse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+import msgspec
+
+from agents.swarm.agent import Action, ConversableAgent, Ports, Task, to_json
+from agents.swarm.outputs import ContextSummary, RecentProduct
+from agents.tools.profiles import Profiles
+from agents.tools.warehouse import Warehouse
+from schemas.messages import Json, context_key
+
+CACHE_SECONDS = 300
+RECENT_PRODUCTS = 10
+# The latest distinct products that the person bought or looked at, newest first; not what our emails showed.
+RECENT_SQL = """
+SELECT product.product_id AS product_id, MAX(product.name) AS name, MAX(happened.event_timestamp) AS last_at
+FROM argo.interactions AS happened, UNNEST(happened.products) AS product
+WHERE happened.user_id = @user_id AND NOT STARTS_WITH(happened.event_type, 'email_')
+GROUP BY product_id
+ORDER BY last_at DESC, product_id
+LIMIT 10
+"""
+ORDERS_SQL = """
+SELECT COUNT(DISTINCT COALESCE(order_id, event_id)) AS orders
+FROM argo.interactions
+WHERE user_id = @user_id AND event_type = 'order_completed'
+"""
+
+
+class UserContextAgent(ConversableAgent):
+    """Summarises a person."""
+
+    name: ClassVar[str] = "UserContextAgent"
+
+    def __init__(self, ports: Ports, profiles: Profiles, warehouse: Warehouse) -> None:
+        super().__init__(ports)
+        self._profiles = profiles
+        self._warehouse = warehouse
+
+    @classmethod
+    def build(cls, ports: Ports) -> Self:
+        """The agent on Firestore and BigQuery."""
+        from agents.tools.profiles import firestore_profiles
+        from agents.tools.warehouse import bigquery
+
+        return cls(ports, firestore_profiles(), bigquery())
+
+    def actions(self) -> Mapping[str, Action]:
+        """What it can do."""
+        return {"summarise": self.summarise}
+
+    def summarise(self, task: Task) -> Json:
+        """The person's language, country, consent, latest products and number of orders; at most 5 minutes old."""
+        key = context_key(task.user_id)
+        if cached := self.ports.blackboard.get(key):
+            return to_json(msgspec.json.decode(cached, type=ContextSummary))
+        summary = self._read_summary(task.user_id)
+        self.ports.blackboard.put(key, msgspec.json.encode(summary).decode(), ttl_seconds=CACHE_SECONDS)
+        return to_json(summary)
+
+    def _read_summary(self, user_id: str) -> ContextSummary:
+        profile = self._profiles.read(user_id)
+        fields = profile.fields if profile else {}
+        recent = self._warehouse.query(RECENT_SQL, {"user_id": user_id})
+        orders = self._warehouse.query(ORDERS_SQL, {"user_id": user_id})
+        return ContextSummary(
+            user_id=user_id,
+            language=read_language(fields),
+            country=_read_text(fields, "country"),
+            email_known=bool(_read_text(fields, "email")),
+            marketing_consent=read_marketing_consent(fields),
+            recent_products=[
+                RecentProduct(product_id=row["product_id"], name=row["name"] or row["product_id"])
+                for row in recent[:RECENT_PRODUCTS]
+            ],
+            orders=orders[0]["orders"] if orders else 0,
+        )
+
+
+def read_language(fields: Mapping[str, Any]) -> str:
+    """The person's language as ISO 639: from `language`, else from a locale such as ko-KR, else English."""
+    given = _read_text(fields, "language") or _read_text(fields, "locale") or "en"
+    return given.replace("_", "-").partition("-")[0].lower()[:8] or "en"
+
+
+def read_marketing_consent(fields: Mapping[str, Any]) -> bool | None:
+    """Whether the person agreed to marketing; None when nobody asked. Read by act as well, before anything is sent."""
+    value = fields.get("marketingConsent")
+    return value if isinstance(value, bool) else None
+
+
+def _read_text(fields: Mapping[str, Any], name: str) -> str | None:
+    value = fields.get(name)
+    return value if isinstance(value, str) and value else None
