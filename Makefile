@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-CODE := functions agents schemas emulators tests
+CODE := functions agents schemas emulators pulumi tests
 RUN := $(BIN)/python -m emulators
 
 help: ## list the commands
