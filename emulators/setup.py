@@ -203,7 +203,8 @@ def create_constraints() -> None:
     database = os.environ["NEO4J_DATABASE"]
     account = (os.environ["NEO4J_USERNAME"], os.environ["NEO4J_PASSWORD"])
     with neo4j.GraphDatabase.driver(os.environ["NEO4J_URI"], auth=account) as driver:
-        _until_available(driver.verify_connectivity, (neo4j.exceptions.Neo4jError, neo4j.exceptions.DriverError))
+        errors = (neo4j.exceptions.Neo4jError, neo4j.exceptions.DriverError)
+        _until_available(lambda: driver.execute_query("RETURN 1", database_=database), errors)
         for constraint in graph.constraints():
             driver.execute_query(neo4j.Query(cast(LiteralString, constraint)), database_=database)  # from our own files
 

@@ -1,0 +1,1 @@
+"""Stub functions for the supervisor's tests."""

@@ -1,0 +1,1 @@
+"""Stub jobs for the supervisor's tests."""
