@@ -4,8 +4,9 @@ The rules, those of Firestore's pessimistic mode:
 - a read in a read-write transaction locks the document; others may read it, nobody may change it;
 - a commit, and a write outside transactions, waits until nobody else holds a lock on what it changes;
 - of transactions that wait for each other the youngest is aborted;
-- a transaction that is run again (`retry_transaction`) keeps the age of its first run and stands in line: it
-  waits at the read until it is alone, so that it cannot lose for ever.
+- a transaction that is run again (`retry_transaction`) keeps the age of its first run;
+- at a read, transactions stand in line, the oldest first: a first run only for a moment, which is enough for
+  short ones never to collide, and a later run as long as a lock lasts, so that it cannot lose for ever.
 Reads never fail for contention, because the official client runs again only what fails at the commit.
 """
 
@@ -14,11 +15,14 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 from emulators.firestore.errors import aborted, invalid
 
 # Google's emulator waits 2 s as well; the real service 20 s. A laptop wants the answer.
 LOCK_TIMEOUT_SECONDS = 2.0
+# Long enough for a queue of a few short transactions; short enough for code that holds two at once on purpose.
+_FIRST_READ_SECONDS = 0.1
 # Firestore's own limits for a transaction that is forgotten, and for one that is used.
 _IDLE_SECONDS = 60.0
 _TOTAL_SECONDS = 270.0
@@ -31,7 +35,8 @@ QueryCheck = Callable[[], bool]
 class Transaction:
     """A running transaction, or (without an id) a commit outside any."""
 
-    age: int
+    age: tuple[int, int]
+    """When its first run began, then when it began itself: runs of one first run differ, so one is the younger."""
     id: bytes = b""
     is_retry: bool = False
     read_us: int | None = None
@@ -49,16 +54,17 @@ class LockTable:
 
     def __init__(self) -> None:
         self._running: dict[bytes, Transaction] = {}
-        self._finished: dict[bytes, int] = {}
+        self._finished: dict[bytes, tuple[int, int]] = {}
         self._holders: dict[str, set[Transaction]] = {}
         self._waiting: list[Transaction] = []
         self._changed = asyncio.Condition()
-        self._next_age = 0
+        self._last_number = 0
 
     def begin(self, *, read_us: int | None = None, retry_of: bytes = b"") -> Transaction:
         """Starts a transaction; read-only when it has a read time."""
-        age = self._age_of(retry_of) if retry_of else self._take_age()
-        transaction = Transaction(age, os.urandom(16), bool(retry_of), read_us)
+        number = self._take_number()
+        first = self._age_of(retry_of)[0] if retry_of else number
+        transaction = Transaction((first, number), os.urandom(16), bool(retry_of), read_us)
         self._running[transaction.id] = transaction
         return transaction
 
@@ -81,16 +87,20 @@ class LockTable:
     async def lock_for_read(self, transaction: Transaction, names: Iterable[str]) -> None:
         """Takes read locks, standing in line behind older transactions; never fails for contention."""
         wanted = tuple(names)
-        await self._wait(transaction, wanted, lambda: self._may_read(transaction, wanted))
+        patience_seconds = LOCK_TIMEOUT_SECONDS if transaction.is_retry else _FIRST_READ_SECONDS
+        may_read = partial(self._may_read, transaction, wanted)
+        await self._wait(transaction, wanted, may_read, patience_seconds)
         for name in wanted:
             self._holders.setdefault(name, set()).add(transaction)
             transaction.locked.add(name)
 
     async def wait_to_write(self, transaction: Transaction | None, names: Iterable[str]) -> None:
         """Waits until nobody else holds what is to be changed; raises ABORTED after the lock timeout."""
-        writer = transaction or Transaction(self._take_age())
+        number = self._take_number()
+        writer = transaction or Transaction((number, number))
         wanted = tuple(names)
-        if not await self._wait(writer, wanted, lambda: self._may_write(writer, wanted)):
+        may_write = partial(self._may_write, writer, wanted)
+        if not await self._wait(writer, wanted, may_write, LOCK_TIMEOUT_SECONDS):
             raise aborted("Transaction lock timeout.")
         if writer.is_doomed:
             raise aborted("Too much contention on these documents. Please try again.")
@@ -101,13 +111,15 @@ class LockTable:
         async with self._changed:
             self._changed.notify_all()
 
-    async def _wait(self, waiter: Transaction, names: tuple[str, ...], is_free: Callable[[], bool]) -> bool:
+    async def _wait(
+        self, waiter: Transaction, names: tuple[str, ...], is_free: Callable[[], bool], seconds: float
+    ) -> bool:
         if is_free():
             return True
         waiter.waiting_for = names
         self._waiting.append(waiter)
         try:
-            async with asyncio.timeout(LOCK_TIMEOUT_SECONDS), self._changed:
+            async with asyncio.timeout(seconds), self._changed:
                 # Whoever waits already may be what this one now closes a circle with.
                 self._changed.notify_all()
                 await self._changed.wait_for(is_free)
@@ -121,9 +133,7 @@ class LockTable:
 
     def _may_read(self, reader: Transaction, names: tuple[str, ...]) -> bool:
         older = [w for w in self._waiting if w.age < reader.age and not set(names).isdisjoint(w.waiting_for)]
-        blockers = set(older)
-        if reader.is_retry:
-            blockers |= self._others_holding(reader, names)
+        blockers = self._others_holding(reader, names).union(older)
         # To wait for somebody who waits for us would last until the timeout: share the lock instead, the
         # commits will sort it out.
         return not blockers or any(self._depends_on(blocker, reader) for blocker in blockers)
@@ -173,12 +183,12 @@ class LockTable:
                 del self._holders[name]
         transaction.locked.clear()
 
-    def _age_of(self, transaction_id: bytes) -> int:
+    def _age_of(self, transaction_id: bytes) -> tuple[int, int]:
         if not self.is_known(transaction_id):
             raise invalid("Invalid transaction.")
         running = self._running.get(transaction_id)
         return running.age if running is not None else self._finished[transaction_id]
 
-    def _take_age(self) -> int:
-        self._next_age += 1
-        return self._next_age
+    def _take_number(self) -> int:
+        self._last_number += 1
+        return self._last_number

@@ -37,7 +37,8 @@ def apply_transforms(fields: FieldMap, transforms: Iterable[FieldTransform], com
 def _transform_value(old: Value | None, transform: FieldTransform, commit_us: int) -> tuple[Value, Value]:
     match transform.WhichOneof("transform_type"):
         case "set_to_server_value":
-            new = new_value(timestamp_value=timestamp_of(commit_us))
+            # Milliseconds, says the API, and one value for the whole commit.
+            new = new_value(timestamp_value=timestamp_of(commit_us - commit_us % 1000))
         case "increment":
             new = _add(old, transform.increment)
         case "maximum":
