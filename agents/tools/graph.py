@@ -12,7 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from agents.tools.secrets import secret_manager
-from agents.tools.settings import require, settings
+from agents.tools.settings import SettingsError, require, settings
 from schemas import topology
 
 if TYPE_CHECKING:
@@ -22,10 +22,14 @@ Record = dict[str, Any]  # one row at the JSON border; its reader turns it into 
 Parameters = Mapping[str, Any]
 
 CONNECT_SECONDS = 5.0
-RETRY_SECONDS = 10.0  # the driver's default is 30, half of what a push request may take
+RETRY_SECONDS = 3.0  # the driver's default is 30; who asks can do without the graph, or is a job that goes on later
 READ_SECONDS = 10.0
 WRITE_SECONDS = 60.0
 _NO_PARAMETERS: Parameters = {}
+
+
+class GraphUnavailable(Exception):
+    """No answer from the graph: not configured, not reachable, or the statement failed."""
 
 
 class Graph(Protocol):
@@ -48,8 +52,7 @@ class Neo4j:
 
         Raises:
             PermissionError: the topology does not grant the graph to this service.
-            agents.tools.settings.SettingsError: no NEO4J_URI is set.
-            neo4j.exceptions.DriverError, neo4j.exceptions.Neo4jError: no connection, or the statement is refused.
+            GraphUnavailable: no configuration, no connection, or the statement is refused.
         """
         return _run(statement, parameters, writes=False)
 
@@ -85,15 +88,20 @@ def neo4j() -> Neo4j:
 
 
 def _run(statement: str, parameters: Parameters, *, writes: bool) -> list[Record]:
+    from google.api_core.exceptions import GoogleAPICallError
     from neo4j import Query, RoutingControl
+    from neo4j.exceptions import DriverError, Neo4jError
 
-    records, _, _ = _driver().execute_query(
-        # The driver asks for a literal so that nobody pastes values into Cypher; ours are files, values are parameters.
-        Query(statement, timeout=WRITE_SECONDS if writes else READ_SECONDS),  # pyright: ignore[reportArgumentType]
-        dict(parameters),
-        routing_=RoutingControl.WRITE if writes else RoutingControl.READ,
-        database_=settings().neo4j_database,
-    )
+    try:
+        records, _, _ = _driver().execute_query(
+            # The driver asks for a literal so that nobody pastes values into Cypher; ours are files with parameters.
+            Query(statement, timeout=WRITE_SECONDS if writes else READ_SECONDS),  # pyright: ignore[reportArgumentType]
+            dict(parameters),
+            routing_=RoutingControl.WRITE if writes else RoutingControl.READ,
+            database_=settings().neo4j_database,
+        )
+    except (DriverError, Neo4jError, SettingsError, GoogleAPICallError) as error:
+        raise GraphUnavailable(f"{type(error).__name__}: {error}") from error
     return [record.data() for record in records]
 
 
