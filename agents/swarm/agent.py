@@ -53,6 +53,11 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     task_id: str = ""
     parent_task_id: str | None = None
 
+    @property
+    def whole_id(self) -> str:
+        """The id of the task that this step is part of: the one that rows of actions, choices and model calls share."""
+        return self.parent_task_id or self.task_id
+
     def read_input(self, action: str, shape: type[Shape]) -> Shape:
         """An earlier step's output as a type.
 

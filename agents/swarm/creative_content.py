@@ -60,7 +60,7 @@ class CreativeContentAgent(ConversableAgent):
         answer = self._gateway.generate(
             ModelRequest(
                 agent=self.name,
-                task_id=task.task_id,
+                task_id=task.whole_id or None,
                 prompt=PROMPT,
                 data={
                     "context": to_json(context),

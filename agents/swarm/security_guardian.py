@@ -57,7 +57,7 @@ class SecurityGuardianAgent(ConversableAgent):
             answer = self._gateway.generate(
                 ModelRequest(
                     agent=self.name,
-                    task_id=task.task_id,
+                    task_id=task.whole_id or None,
                     prompt=PROMPT,
                     data={
                         "message": {

@@ -23,7 +23,7 @@ RECENT_PRODUCTS = 10
 RECENT_SQL = """
 SELECT product.product_id AS product_id, MAX(product.name) AS name, MAX(happened.event_timestamp) AS last_at
 FROM argo.interactions AS happened, UNNEST(happened.products) AS product
-WHERE happened.user_id = @user_id AND NOT STARTS_WITH(happened.event_type, 'email_')
+WHERE happened.person_id = @user_id AND NOT STARTS_WITH(happened.event_type, 'email_')
 GROUP BY product_id
 ORDER BY last_at DESC, product_id
 LIMIT 10
@@ -31,7 +31,7 @@ LIMIT 10
 ORDERS_SQL = """
 SELECT COUNT(DISTINCT COALESCE(order_id, event_id)) AS orders
 FROM argo.interactions
-WHERE user_id = @user_id AND event_type = 'order_completed'
+WHERE person_id = @user_id AND event_type = 'order_completed'
 """
 
 
