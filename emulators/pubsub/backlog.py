@@ -16,7 +16,9 @@ from dataclasses import dataclass, field
 
 from google.pubsub_v1 import types
 
-_MAX_BATCH_BYTES = 4_000_000
+# The official client, in emulator mode, refuses responses over 4 MiB; a single larger message goes alone.
+_MAX_BATCH_BYTES = 3_500_000
+_OVERHEAD_BYTES = 300  # ack id, message id and times of one message
 _SPARE_TIMERS = 10_000
 
 
@@ -137,14 +139,20 @@ class Backlog:
     def take(self, limit: int, lease_seconds: float, holder: Holder | None = None) -> list[Delivery]:
         """Leases out up to `limit` messages, fewer when they are large, oldest first."""
         taken: list[Delivery] = []
-        size = 0
-        while self._ready and len(taken) < limit and size < _MAX_BATCH_BYTES:
-            entry = self._ready.popleft()
-            batch = self._open_window(entry, limit - len(taken)) if isinstance(entry, Lane) else [entry]
-            for delivery in batch:
+        room_bytes = _MAX_BATCH_BYTES
+        while self._ready and len(taken) < limit:
+            entry = self._ready[0]
+            batch = entry.pending if isinstance(entry, Lane) else (entry,)
+            chosen = self._fitting(batch, limit - len(taken), room_bytes, is_first=not taken)
+            if not chosen:
+                break
+            self._ready.popleft()
+            if isinstance(entry, Lane):
+                self._open_window(entry, chosen)
+            for delivery in chosen:
                 self._lease(delivery, lease_seconds, holder)
-                size += delivery.stored.size
-            taken += batch
+                room_bytes -= delivery.stored.size + _OVERHEAD_BYTES
+            taken += chosen
         self._set_alarm()
         return taken
 
@@ -297,11 +305,20 @@ class Backlog:
             self._ready.append(lane)
             self._notify()
 
-    def _open_window(self, lane: Lane, limit: int) -> list[Delivery]:
+    def _fitting(self, batch: Iterable[Delivery], limit: int, room_bytes: int, *, is_first: bool) -> list[Delivery]:
+        """Returns the messages from the start of a batch that the response has room for."""
+        chosen: list[Delivery] = []
+        for delivery in itertools.islice(batch, min(limit, self.rules.lane_batch)):
+            room_bytes -= delivery.stored.size + _OVERHEAD_BYTES
+            if room_bytes < 0 and not (is_first and not chosen):
+                break
+            chosen.append(delivery)
+        return chosen
+
+    def _open_window(self, lane: Lane, chosen: list[Delivery]) -> None:
         lane.is_queued = False
-        while lane.pending and len(lane.window) < min(limit, self.rules.lane_batch):
+        for _ in chosen:
             lane.window.append(lane.pending.popleft())
-        return list(lane.window)
 
     def _push_timer(self, when: float, entry: Delivery | Lane, ack_id: str) -> None:
         if len(self._timers) > 4 * len(self._live) + _SPARE_TIMERS:

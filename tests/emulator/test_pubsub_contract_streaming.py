@@ -4,25 +4,33 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 
+import pytest
 from google.cloud import pubsub_v1
+from google.cloud.pubsub_v1.subscriber.futures import StreamingPullFuture
 from google.cloud.pubsub_v1.subscriber.message import Message
+from google.pubsub_v1 import SubscriberClient as SubscriberApi
 from google.pubsub_v1.types import PubsubMessage, StreamingPullRequest
 
 from tests.emulator.pubsub_servers import ROOT, Pubsub, data_of
 from tests.emulator.push_endpoint import wait_until
 
 _STREAM_AND_HANG = """
-import sys, time
+import sys, threading
 from google.cloud import pubsub_v1
-from google.cloud.pubsub_v1.types import FlowControl
-flow = FlowControl(max_messages=100)
-def hang(message):
-    print(message.message_id, flush=True)
-    message.modify_ack_deadline(1)
-    time.sleep(60)
-subscriber = pubsub_v1.SubscriberClient()
-subscriber.subscribe(sys.argv[1], callback=hang, flow_control=flow, await_callbacks_on_shutdown=False).result()
+from google.pubsub_v1.types import StreamingPullRequest
+held, full = [], threading.Event()
+def requests():
+    yield StreamingPullRequest(subscription=sys.argv[1], stream_ack_deadline_seconds=60)
+    full.wait()
+    yield StreamingPullRequest(modify_deadline_ack_ids=held, modify_deadline_seconds=[2] * len(held))
+    print(len(held), flush=True)
+    threading.Event().wait()
+for response in pubsub_v1.SubscriberClient().streaming_pull(requests=requests()):
+    held += [received.ack_id for received in response.received_messages]
+    if len(held) == 3:
+        full.set()
 """
 
 
@@ -33,7 +41,7 @@ def test_5000_messages_arrive_each_exactly_once_while_all_is_well(pubsub: Pubsub
     seen: dict[str, list[bytes]] = {name: [] for name in names}
     lock = threading.Lock()
 
-    def collector(name: str) -> object:
+    def collector(name: str) -> StreamingPullFuture:
         def collect(message: Message) -> None:
             with lock:
                 seen[name].append(message.data)
@@ -88,7 +96,7 @@ def test_two_streams_share_the_work_without_overlap(pubsub: Pubsub) -> None:
     name = pubsub.subscription(topic)
     seen: list[list[bytes]] = [[], []]
 
-    def collector(index: int) -> object:
+    def collector(index: int) -> StreamingPullFuture:
         def collect(message: Message) -> None:
             time.sleep(0.005)
             seen[index].append(message.data)
@@ -107,6 +115,7 @@ def test_two_streams_share_the_work_without_overlap(pubsub: Pubsub) -> None:
     assert min(len(seen[0]), len(seen[1])) > 40
 
 
+@pytest.mark.google_differs("goes on giving messages to a closed stream; they come back when their deadlines pass")
 def test_a_stream_closed_and_opened_again_goes_on(pubsub: Pubsub) -> None:
     topic = pubsub.topic()
     name = pubsub.subscription(topic)
@@ -119,7 +128,7 @@ def test_a_stream_closed_and_opened_again_goes_on(pubsub: Pubsub) -> None:
 
         stream = pubsub.subscriber.subscribe(name, callback=collect)
         pubsub.publish(topic, b"%d" % round_number)
-        wait_until(lambda seen=seen: len(seen) >= 1, 10, "the round's message")
+        wait_until(lambda seen=seen: len(seen) >= 1, 5, "the round's message")
         _close(stream)
         assert seen == [b"%d" % round_number]
 
@@ -127,16 +136,17 @@ def test_a_stream_closed_and_opened_again_goes_on(pubsub: Pubsub) -> None:
 def test_what_a_killed_stream_held_is_delivered_to_the_next(pubsub: Pubsub) -> None:
     topic = pubsub.topic()
     name = pubsub.subscription(topic)
-    ids = {pubsub.publish(topic, b"%d" % number) for number in range(3)}
+    for number in range(3):
+        pubsub.publish(topic, b"%d" % number)
     environment = {"PUBSUB_EMULATOR_HOST": pubsub.address, "PATH": ""}
     command = [sys.executable, "-c", _STREAM_AND_HANG, name]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, env=environment) as victim:
         assert victim.stdout is not None
-        held = {victim.stdout.readline().decode().strip() for _ in range(3)}
-        time.sleep(0.5)  # its last deadline change must have left before the kill
+        held = int(victim.stdout.readline())
+        time.sleep(0.3)  # the deadline change was handed to gRPC; let it leave before the kill
         victim.kill()
-    assert held == ids
-    received = pubsub.pull_all(name, 3, wait_seconds=9)
+    assert held == 3
+    received = pubsub.pull_all(name, 3, wait_seconds=8)
     assert sorted(data_of(received)) == [b"0", b"1", b"2"]
 
 
@@ -146,11 +156,12 @@ class _RawStream:
     def __init__(self, pubsub: Pubsub, name: str, **limits: int) -> None:
         self.received: list[str] = []
         self._requests: list[StreamingPullRequest] = [
-            StreamingPullRequest(subscription=name, stream_ack_deadline_seconds=60, **limits)
+            StreamingPullRequest({"subscription": name, "stream_ack_deadline_seconds": 60, **limits})
         ]
         self._changed = threading.Condition()
         self._is_open = True
-        self._responses = pubsub.subscriber.api.streaming_pull(requests=self._outgoing())
+        api = SubscriberApi(transport=pubsub.subscriber.transport)
+        self._responses = api.streaming_pull(requests=self._outgoing())
         self._thread = threading.Thread(target=self._collect, daemon=True)
         self._thread.start()
 
@@ -166,7 +177,7 @@ class _RawStream:
         self._thread.join(timeout=10)
         assert not self._thread.is_alive(), "the server did not end the stream that its client closed"
 
-    def _outgoing(self):
+    def _outgoing(self) -> Iterator[StreamingPullRequest]:
         while True:
             with self._changed:
                 while self._is_open and not self._requests:
@@ -181,7 +192,7 @@ class _RawStream:
             self.received += [received.ack_id for received in response.received_messages]
 
 
-def _close(*streams: object) -> None:
+def _close(*streams: StreamingPullFuture) -> None:
     for stream in streams:
         stream.cancel()
     for stream in streams:
