@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 
 from agents.recommender.candidates import Candidate
 from agents.recommender.items import Item
@@ -38,7 +39,12 @@ def _make_item(candidate: Candidate, score: float, relevance: Relevance | None) 
         product_id=candidate.product_id,
         name=candidate.name or candidate.product_id,
         category=candidate.category,
-        price=candidate.price,
+        price=_trim(candidate.price),
         score=round(score, 6),
         paths=paths,
     )
+
+
+def _trim(price: Decimal | None) -> Decimal | None:
+    """Without the zeros that a NUMERIC column fills up with: 2.08 for 2.080000000, but 10 and not 1E+1."""
+    return None if price is None else Decimal(f"{price.normalize():f}")

@@ -21,9 +21,13 @@ PROMPT = "choose_product@1"
 AGENT = "RecommendationAgent"
 TEMPLATE = "template"
 TEMPLATES = {
-    "en": ("Often bought with {name}.", "Chosen by people whose taste is like yours.", "Popular right now: {fact}."),
+    "en": (
+        "Others chose it together with {name}.",
+        "Chosen by people whose taste is like yours.",
+        "Popular right now: {fact}.",
+    ),
     "ko": (
-        "{name}와(과) 함께 자주 선택되는 상품입니다.",
+        "{name}와(과) 함께 선택된 상품입니다.",
         "취향이 비슷한 분들이 선택한 상품입니다.",
         "지금 인기 있는 상품입니다.",
     ),

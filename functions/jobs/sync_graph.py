@@ -28,7 +28,7 @@ BATCH_ROWS = 2_000  # one transaction
 
 EVENTS = """
 SELECT
-  event_id, event_type, event_timestamp, received_at, person_id, session_id,
+  event_id, event_type, event_timestamp, received_at, person_id, user_id, anonymous_id, previous_id, session_id,
   ARRAY(
     SELECT AS STRUCT item.product_id AS product_id, item.name AS name, item.category AS category,
       CAST(item.price AS FLOAT64) AS price
@@ -57,6 +57,9 @@ class _Event(msgspec.Struct, frozen=True):
     event_timestamp: datetime
     received_at: datetime
     person_id: str
+    user_id: str | None = None
+    anonymous_id: str | None = None
+    previous_id: str | None = None
     session_id: str | None = None
     products: list[_Product] = []
 
@@ -75,6 +78,8 @@ def sync(warehouse: Warehouse, graph: Graph) -> int:
     count = 0
     for batch in _read_batches(warehouse, _read_watermark(graph) - OVERLAP):
         graph.write(statement("merge_products"), {"products": _shape_products(batch)})
+        # Before the watermark moves, because a session that was left behind would not be met again.
+        graph.write(statement("merge_people"), {"links": _find_links(batch)})
         marked = {"name": WATERMARK, "at": batch[-1].received_at.isoformat()}
         graph.write(statement("merge_events"), {"events": [_shape_event(event) for event in batch], **marked})
         count += len(batch)
@@ -116,14 +121,24 @@ def _shape_products(batch: list[_Event]) -> list[dict[str, Any]]:
     ]
 
 
+def _find_links(batch: list[_Event]) -> list[dict[str, str]]:
+    """Which earlier id of a person an identify or alias of the batch gives up for which."""
+    links: dict[str, str] = {}
+    for event in batch:
+        if event.user_id and event.event_type in {"identify", "alias"}:
+            earlier = (event.anonymous_id, event.previous_id if event.event_type == "alias" else None)
+            links |= {old: event.user_id for old in earlier if old and old != event.user_id}
+    return [{"fromId": old, "userId": user} for old, user in links.items()]
+
+
 def _shape_event(event: _Event) -> dict[str, Any]:
-    """An event without a session gets the person's day as its session."""
+    """An event without a session gets the day of its device (else of its person), which no later login changes."""
     day = event.event_timestamp.astimezone(UTC).date().isoformat()
     return {
         "eventId": event.event_id,
         "type": event.event_type,
         "at": event.event_timestamp,
         "userId": event.person_id,
-        "sessionId": event.session_id or derive_id("session", event.person_id, day),
+        "sessionId": event.session_id or derive_id("session", event.anonymous_id or event.person_id, day),
         "productIds": sorted({product.product_id for product in event.products}),
     }
