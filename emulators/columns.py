@@ -118,12 +118,10 @@ def _is_numeric(value: Any) -> bool:
         number = Decimal(str(value))
     except InvalidOperation:
         return False
-    if not number.is_finite():
+    if not number.is_finite() or abs(number.adjusted()) > _NUMERIC_DIGITS:
         return False
-    _, digits, exponent = number.normalize().as_tuple()
-    scale = max(0, -exponent) if isinstance(exponent, int) else 0
-    whole = max(0, len(digits) + (exponent if isinstance(exponent, int) else 0))
-    return scale <= _NUMERIC_SCALE and whole <= _NUMERIC_DIGITS - _NUMERIC_SCALE
+    whole, _, fraction = format(number.copy_abs(), "f").partition(".")
+    return len(fraction.rstrip("0")) <= _NUMERIC_SCALE and len(whole.lstrip("0")) <= _NUMERIC_DIGITS - _NUMERIC_SCALE
 
 
 def _is_boolean(value: Any) -> bool:

@@ -66,8 +66,8 @@ def die_with_parent() -> Callable[[], None] | None:
     return ask_kernel
 
 
-async def stop(processes: Iterable[subprocess.Popen[bytes]], grace_seconds: float) -> None:
-    """Ends processes and their groups: asks, waits, then kills."""
+async def stop(processes: Iterable[subprocess.Popen[bytes]], grace_seconds: float) -> list[int]:
+    """Ends processes and their groups: asks, waits, then kills; returns the ids of those that it had to kill."""
     running = [process for process in processes if process.poll() is None]
     for process in running:
         signal_group(process.pid, signal.SIGTERM)
@@ -76,10 +76,11 @@ async def stop(processes: Iterable[subprocess.Popen[bytes]], grace_seconds: floa
         if asyncio.get_running_loop().time() > deadline:
             break
         await asyncio.sleep(0.02)
-    for process in running:
-        if process.poll() is None:
-            signal_group(process.pid, signal.SIGKILL)
-            process.wait()
+    stubborn = [process for process in running if process.poll() is None]
+    for process in stubborn:
+        signal_group(process.pid, signal.SIGKILL)
+        process.wait()
+    return [process.pid for process in stubborn]
 
 
 def signal_group(pid: int, number: signal.Signals) -> None:

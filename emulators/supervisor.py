@@ -14,6 +14,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
@@ -30,7 +31,7 @@ from emulators.state import Health, Phase, State, Status, log_path, write_privat
 from schemas import topology
 
 LOOK_SECONDS = 0.05
-OUTSIDE_SECONDS = 5.0
+OUTSIDE_SECONDS = 3.0
 GRACE_SECONDS = 5.0
 _PRIVATE = ("local.env", "secrets.json", "credentials.json")
 _FIRST_PAUSE_SECONDS, _LAST_PAUSE_SECONDS, _STABLE_SECONDS = 0.2, 5.0, 10.0
@@ -237,7 +238,10 @@ class Supervisor:
         self._save()
         for wave in ((Kind.FUNCTION, Kind.WORKER, Kind.TASK), (Kind.STORE,)):
             wanted = [child for child in self._children.values() if child.service.kind in wave]
-            await processes.stop([child.process for child in wanted if child.process], GRACE_SECONDS)
+            killed = await processes.stop([child.process for child in wanted if child.process], GRACE_SECONDS)
+            for child in wanted:
+                if child.process and child.process.pid in killed:
+                    print(f"{child.service.name} did not end in {GRACE_SECONDS:.0f} s and was killed", file=sys.stderr)
         processes.kill_survivors(self._settings.directory)
         for name in _PRIVATE if failed else (*_PRIVATE, "state.json"):
             (self._settings.directory / name).unlink(missing_ok=True)
