@@ -25,6 +25,10 @@ Store = Literal["warehouse", "graph", "profiles", "blackboard", "models", "mail"
 AckDeadline = Annotated[int, msgspec.Meta(ge=10, le=600)]
 Backoff = Annotated[int, msgspec.Meta(ge=0, le=600)]
 Attempts = Annotated[int, msgspec.Meta(ge=5, le=100)]
+# Cloud Run's: https://cloud.google.com/run/docs/configuring/services/memory-limits and .../about-concurrency
+Cpu = Literal[1, 2, 4, 8]
+Memory = Annotated[int, msgspec.Meta(ge=512, le=32_768)]
+Concurrency = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 Retention = Annotated[int, msgspec.Meta(ge=600, le=2_678_400)]
 
 
@@ -130,19 +134,24 @@ class _Access(_Entry, frozen=True, kw_only=True):
     name: Name
     description: str
     timeout_seconds: Annotated[int, msgspec.Meta(ge=1, le=3600)] = 60
+    cpu: Cpu = 1
+    memory_mib: Memory = 512
     publishes: list[Name] = []
     stores: list[Store] = []
     reads_buckets: list[Name] = []
     writes_buckets: list[Name] = []
+    writes_tables: list[Name] = []
     secrets: list[Name] = []
     calls: list[Name] = []
 
 
 class Function(_Access, frozen=True, kw_only=True):
-    """One deployed function: `target` is its entry point in `functions.main`."""
+    """One deployed function: `target` is its entry point in `functions.main`; `concurrency` is requests per instance."""
 
     target: Name
     public: bool = False
+    concurrency: Concurrency = 16
+    max_instances: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 10
 
 
 class Job(_Access, frozen=True, kw_only=True):
