@@ -90,7 +90,7 @@ class Smtp:
 
 def compose_message(mail: Mail, sender: str) -> EmailMessage:
     """The MIME message: text and HTML as alternatives, UTF-8."""
-    message = EmailMessage(policy=SMTP)
+    message = EmailMessage(policy=SMTP.clone(cte_type="7bit"))  # not every server takes 8-bit bodies
     message["From"] = sender
     message["To"] = mail.recipient
     message["Subject"] = mail.subject
@@ -125,7 +125,7 @@ class FakeMailer:
 
     def __init__(self, *errors: Exception) -> None:
         self.sent: list[Mail] = []
-        self.errors = list(errors)
+        self.errors: list[Exception] = list(errors)
 
     @property
     def sender(self) -> str:

@@ -164,7 +164,7 @@ class FakeOutbox:
     def __init__(self, *errors: Exception) -> None:
         self.entries: dict[str, Entry] = {}
         self.contacts: dict[str, Contact] = {}
-        self.errors = list(errors)
+        self.errors: list[Exception] = list(errors)
 
     def take(self, action_id: str, user_id: str, now: datetime) -> Claim:
         """Hold an action."""

