@@ -81,7 +81,10 @@ def project_document(document: Document, paths: Iterable[FieldPath] | None) -> D
     """Returns the document with the fields at the paths only; None means all of them."""
     if paths is None:
         return document
-    projected = new_document(name=document.name, create_time=document.create_time, update_time=document.update_time)
+    projected = new_document(name=document.name)
+    if document.HasField("create_time"):  # a missing document in a list has no times
+        times = new_document(create_time=document.create_time, update_time=document.update_time)
+        projected.MergeFrom(times)
     for path in paths:
         value = get_field(document.fields, path)
         if value is not None:

@@ -23,7 +23,6 @@ class Message(Protocol):
     def WhichOneof(self, oneof_group: str) -> str | None: ...  # noqa: N802 - protobuf's own name
     def SerializeToString(self, *, deterministic: bool = False) -> bytes: ...  # noqa: N802 - protobuf's own name
     def ByteSize(self) -> int: ...  # noqa: N802 - protobuf's own name
-    def SetInParent(self) -> None: ...  # noqa: N802 - protobuf's own name
 
 
 class Repeated(Sequence[T]):
@@ -87,7 +86,7 @@ class Document(Message, Protocol):
     create_time: Timestamp
     update_time: Timestamp
 
-    def CopyFrom(self, other: "Document") -> None: ...  # noqa: N802 - protobuf's own name
+    def MergeFrom(self, other: "Document") -> None: ...  # noqa: N802 - protobuf's own name
 
 
 class DocumentMask(Message, Protocol):
