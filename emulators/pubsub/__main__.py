@@ -14,7 +14,10 @@ async def serve(host: str, port: int) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    server = PubsubServer(host, port)
+    try:
+        server = PubsubServer(host, port)
+    except RuntimeError as error:  # what gRPC raises for a port that it cannot have
+        sys.exit(f"pubsub cannot listen on {host}:{port}: {error}")
     await server.start()
     print(f"pubsub listening on {host}:{server.port}", file=sys.stderr, flush=True)
     await stopping.wait()

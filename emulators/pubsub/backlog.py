@@ -109,7 +109,7 @@ class Backlog:
             self._queue_lane(lane)
         else:
             self._ready.append(delivery)
-        self._notify()
+        self.wake()
 
     def replace(self, messages: Iterable[Stored]) -> None:
         """Makes exactly these the unacknowledged messages (seek); leases given before are void."""
@@ -202,17 +202,18 @@ class Backlog:
         for delivery in old:
             del self._live[delivery.stored.sequence]
 
+    def wake(self) -> None:
+        """Wakes all consumers, so that they look again."""
+        for listener in self.listeners:
+            listener.set()
+
     def close(self) -> None:
         """Lets go of everything and wakes all consumers."""
         self.replace([])
         self.acked.clear()
         if self._alarm is not None:
             self._alarm.cancel()
-        self._notify()
-
-    def _notify(self) -> None:
-        for listener in self.listeners:
-            listener.set()
+        self.wake()
 
     def _lease(self, delivery: Delivery, seconds: float, holder: Holder | None) -> None:
         delivery.attempts += 1
@@ -297,13 +298,13 @@ class Backlog:
             self._push_timer(time.monotonic() + wait_seconds, delivery, "")
             return
         self._ready.append(delivery)
-        self._notify()
+        self.wake()
 
     def _queue_lane(self, lane: Lane) -> None:
         if lane.pending and not lane.window and not lane.is_queued and not lane.is_backing_off:
             lane.is_queued = True
             self._ready.append(lane)
-            self._notify()
+            self.wake()
 
     def _fitting(self, batch: Iterable[Delivery], limit: int, room_bytes: int, *, is_first: bool) -> list[Delivery]:
         """Returns the messages from the start of a batch that the response has room for."""

@@ -34,6 +34,7 @@ class Pusher:
         self._registry = registry
         self._client: httpx.AsyncClient | None = None
         self._pumps: dict[str, asyncio.Task[None]] = {}
+        self._posts: set[asyncio.Task[None]] = set()
         registry.on_change = self.follow
 
     def follow(self, name: str) -> None:
@@ -43,14 +44,15 @@ class Pusher:
             running.cancel()
         state = self._registry.subscriptions.get(name)
         if state is not None and state.is_push and not state.proto.detached:
-            pump = _Pump(state, self._pool())
+            pump = _Pump(state, self._pool(), self._posts)
             self._pumps[name] = asyncio.create_task(pump.run(), name=f"push {name}")
 
     async def close(self) -> None:
         """Stops all pumps; what they had sent and not heard of stays unacknowledged."""
-        for task in self._pumps.values():
+        tasks = [*self._pumps.values(), *self._posts]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._pumps.values(), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self._client is not None:
             await self._client.aclose()
 
@@ -64,12 +66,13 @@ class Pusher:
 class _Pump:
     """The deliveries of one push subscription."""
 
-    def __init__(self, state: SubscriptionState, client: httpx.AsyncClient) -> None:
+    def __init__(self, state: SubscriptionState, client: httpx.AsyncClient, posts: "set[asyncio.Task[None]]") -> None:
         self._state = state
         self._client = client
         self._holder = Holder()
         self._window = float(_FIRST_WINDOW)
-        self._posts: set[asyncio.Task[None]] = set()
+        self._posts = posts  # of all pumps: they outlive a pump that is restarted
+        self._posting = 0
         self._last_failure = ""
 
     async def run(self) -> None:
@@ -79,12 +82,13 @@ class _Pump:
         try:
             while True:
                 wake.clear()
-                room = int(self._window) - len(self._posts)
+                room = int(self._window) - self._posting
                 lease_seconds = self._state.proto.ack_deadline_seconds + _LEASE_SLACK_SECONDS
                 taken = backlog.take(room, lease_seconds, self._holder) if room > 0 else []
                 for delivery in taken:
                     post = asyncio.create_task(self._deliver(delivery, delivery.ack_id))
                     self._posts.add(post)
+                    self._posting += 1
                     post.add_done_callback(self._finish)
                 if not taken:
                     await wake.wait()
@@ -93,6 +97,7 @@ class _Pump:
 
     def _finish(self, post: "asyncio.Task[None]") -> None:
         self._posts.discard(post)
+        self._posting -= 1
         self._holder.wake.set()
 
     async def _deliver(self, delivery: Delivery, ack_id: str) -> None:

@@ -6,11 +6,19 @@ know. Knows no gRPC method and starts no delivery.
 
 from collections.abc import Callable, Iterable
 
+import grpc
 from google.pubsub_v1 import types
 
 from emulators.pubsub import wire
 from emulators.pubsub.backlog import Stored
-from emulators.pubsub.refusals import already_exists, check_name, failed_precondition, invalid, not_found
+from emulators.pubsub.refusals import (
+    RefusalError,
+    already_exists,
+    check_name,
+    failed_precondition,
+    invalid,
+    not_found,
+)
 from emulators.pubsub.subscriptions import SubscriptionState, complete_settings
 from emulators.pubsub.topics import DELETED_TOPIC, TopicState
 
@@ -41,6 +49,7 @@ class Registry:
         self.topics: dict[str, TopicState] = {}
         self.subscriptions: dict[str, SubscriptionState] = {}
         self.snapshots: dict[str, SnapshotState] = {}
+        self._is_closing = False
         self.on_change: Callable[[str], None] = lambda _: None
 
     def topic(self, name: str) -> TopicState:
@@ -65,7 +74,12 @@ class Registry:
         return state
 
     def check_same(self, state: SubscriptionState) -> None:
-        """Refuses when a subscription was deleted (perhaps created anew) or detached since it was found."""
+        """Refuses when a subscription was deleted (perhaps created anew) or detached since it was found.
+
+        Also when the server stops: whoever waits for messages asks here each time that it is woken.
+        """
+        if self._is_closing:
+            raise RefusalError(grpc.StatusCode.UNAVAILABLE, "The server is stopping")
         if self.attached(state.name) is not state:
             raise not_found(f"Subscription does not exist (resource={state.name})")
 
@@ -170,6 +184,12 @@ class Registry:
         if snapshot.proto.topic != state.proto.topic:
             raise invalid("The snapshot is of another topic than the subscription")
         state.backlog.replace(stored for stored in snapshot.messages() if state.accepts(stored))
+
+    def close(self) -> None:
+        """Ends every waiting pull and open stream; nothing is delivered from now on."""
+        self._is_closing = True
+        for state in self.subscriptions.values():
+            state.backlog.wake()
 
     def expire(self) -> None:
         """Drops what is older than its retention; to be called now and then."""

@@ -90,6 +90,7 @@ class PubsubServer:
             with suppress(asyncio.CancelledError):
                 await self._expiry
         await self._pusher.close()
+        self._registry.close()
         await self._server.stop(_STOP_SECONDS)
 
     async def _expire(self) -> None:

@@ -27,7 +27,10 @@ class Push:
 
 @dataclass
 class Endpoint:
-    """`statuses` are used up one by one; after them every answer is 204. `stall_seconds` delays each."""
+    """`statuses` are used up one by one; after them every answer is 204. `stall_seconds` delays each.
+
+    A message with the attribute `status` gets that answer the first time it comes.
+    """
 
     port: int = 0
     statuses: list[int] = field(default_factory=list[int])
@@ -35,6 +38,7 @@ class Endpoint:
     pushes: list[Push] = field(default_factory=list[Push])
     busy: int = 0
     most_busy: int = 0
+    _answered: set[str] = field(default_factory=set[str])
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _server: "_Server | None" = None
 
@@ -65,7 +69,15 @@ class Endpoint:
         with self._lock:
             self.busy -= 1
             self.pushes.append(push)
-            return self.statuses.pop(0) if self.statuses else 204
+            return self._status_for(push)
+
+    def _status_for(self, push: Push) -> int:
+        if b'"status"' in push.body:
+            message = push.envelope["message"]
+            if message["messageId"] not in self._answered:
+                self._answered.add(message["messageId"])
+                return int(message["attributes"]["status"])
+        return self.statuses.pop(0) if self.statuses else 204
 
     def wait_for(self, count: int, seconds: float = 10.0) -> list[Push]:
         """Returns the requests as soon as there are `count`, or fails."""

@@ -60,35 +60,35 @@ def test_5000_messages_arrive_each_exactly_once_while_all_is_well(pubsub: Pubsub
     assert [pubsub.pull(name, wait_seconds=0.5) for name in names] == [[], []]
 
 
+@pytest.mark.google_differs("ignores a stream's flow control")
 def test_a_stream_gets_no_more_than_its_flow_control_allows(pubsub: Pubsub) -> None:
     # The raw stream: the official client would hide a server that sends too much.
     topic = pubsub.topic()
     name = pubsub.subscription(topic)
     pubsub.publish_raw(topic, *(PubsubMessage(data=b"%d" % i) for i in range(50)))
-    stream = _RawStream(pubsub, name, max_outstanding_messages=10)
-    wait_until(lambda: len(stream.received) >= 10, 10, "10 messages")
-    time.sleep(0.5)
-    assert len(stream.received) == 10
-    stream.ack(stream.received[:4])
-    wait_until(lambda: len(stream.received) >= 14, 10, "4 more messages")
-    time.sleep(0.3)
-    assert len(stream.received) == 14
-    stream.close()
+    with _RawStream(pubsub, name, max_outstanding_messages=10) as stream:
+        wait_until(lambda: len(stream.received) >= 10, 10, "10 messages")
+        time.sleep(0.5)
+        assert len(stream.received) == 10
+        stream.ack(stream.received[:4])
+        wait_until(lambda: len(stream.received) >= 14, 10, "4 more messages")
+        time.sleep(0.3)
+        assert len(stream.received) == 14
 
 
+@pytest.mark.google_differs("ignores a stream's flow control")
 def test_flow_control_by_bytes_holds_back_too(pubsub: Pubsub) -> None:
     topic = pubsub.topic()
     name = pubsub.subscription(topic)
-    stream = _RawStream(pubsub, name, max_outstanding_bytes=1000)
-    for _ in range(6):
-        pubsub.publish(topic, b"x" * 600)
-        time.sleep(0.05)
-    wait_until(lambda: len(stream.received) >= 2, 10, "2 messages")
-    time.sleep(0.5)
-    assert len(stream.received) == 2
-    stream.ack(stream.received)
-    wait_until(lambda: len(stream.received) >= 4, 10, "2 more messages")
-    stream.close()
+    with _RawStream(pubsub, name, max_outstanding_bytes=1000) as stream:
+        for _ in range(6):
+            pubsub.publish(topic, b"x" * 600)
+            time.sleep(0.05)
+        wait_until(lambda: len(stream.received) >= 2, 10, "2 messages")
+        time.sleep(0.5)
+        assert len(stream.received) == 2
+        stream.ack(stream.received)
+        wait_until(lambda: len(stream.received) >= 4, 10, "2 more messages")
 
 
 def test_two_streams_share_the_work_without_overlap(pubsub: Pubsub) -> None:
@@ -133,6 +133,7 @@ def test_a_stream_closed_and_opened_again_goes_on(pubsub: Pubsub) -> None:
         assert seen == [b"%d" % round_number]
 
 
+@pytest.mark.google_differs("keeps a stream's messages leased although their deadlines were shortened")
 def test_what_a_killed_stream_held_is_delivered_to_the_next(pubsub: Pubsub) -> None:
     topic = pubsub.topic()
     name = pubsub.subscription(topic)
@@ -146,7 +147,7 @@ def test_what_a_killed_stream_held_is_delivered_to_the_next(pubsub: Pubsub) -> N
         time.sleep(0.3)  # the deadline change was handed to gRPC; let it leave before the kill
         victim.kill()
     assert held == 3
-    received = pubsub.pull_all(name, 3, wait_seconds=8)
+    received = pubsub.pull_all(name, 3, wait_seconds=5)
     assert sorted(data_of(received)) == [b"0", b"1", b"2"]
 
 
@@ -170,7 +171,10 @@ class _RawStream:
             self._requests.append(StreamingPullRequest(ack_ids=ack_ids))
             self._changed.notify()
 
-    def close(self) -> None:
+    def __enter__(self) -> "_RawStream":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
         with self._changed:
             self._is_open = False
             self._changed.notify()

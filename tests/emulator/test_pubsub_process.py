@@ -5,6 +5,7 @@ import subprocess
 import time
 
 import pytest
+from google.cloud.pubsub_v1.subscriber.message import Message
 
 from tests.emulator.pubsub_servers import ROOT, Pubsub, free_port, own_command
 from tests.emulator.push_endpoint import Endpoint
@@ -22,7 +23,7 @@ def test_it_stops_within_two_seconds_even_with_open_streams_and_pushes(number: s
         pubsub = Pubsub("own", f"127.0.0.1:{port}")
         topic = pubsub.topic()
         pubsub.subscription(topic, push_config={"push_endpoint": endpoint.url})
-        stream = pubsub.subscriber.subscribe(pubsub.subscription(topic), callback=lambda message: message.ack())
+        stream = pubsub.subscriber.subscribe(pubsub.subscription(topic), callback=Message.ack)
         pubsub.publish(topic, b"x")
         time.sleep(0.3)
         started = time.monotonic()
