@@ -97,9 +97,13 @@ class ConversableAgent(ABC):
         """Answer one request; a repeat gets the same answer.
 
         Raises:
-            Poison: no request, not for this agent, from an agent that may not ask it, or for an action unknown to it.
+            Poison: no request, from an agent that may not ask this one, or for an action unknown to it.
         """
         message = _decode(data)
+        if message.target_agent != self.name:
+            # The subscription's filter keeps these away; Google's Pub/Sub emulator ignores filters.
+            log.debug("%s: message %s is for %s", self.name, message.task_id, message.target_agent)
+            return
         self._check(message)
         result = self._tasks.find_answer(message.task_id, self.name)
         if result is None:
@@ -122,8 +126,6 @@ class ConversableAgent(ABC):
 
     def _check(self, message: AgentMessage) -> None:
         known = topology.load()
-        if message.target_agent != self.name:
-            raise Poison(f"this is {self.name}; the message is for {message.target_agent}")
         if message.kind not in {Kind.REQUEST, Kind.COMMAND}:
             raise Poison(f"{self.name} takes requests and commands, not a {message.kind}")
         asks = next((agent.may_ask for agent in known.agents if agent.name == message.source_agent), None)

@@ -12,6 +12,7 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
 from functools import cache
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Protocol
 
 from agents.tools.secrets import read_json, secret_manager
@@ -115,9 +116,16 @@ def _secure(server: smtplib.SMTP) -> None:
         server.starttls(context=ssl.create_default_context())
         server.ehlo()
     credentials = _credentials()
-    # A password goes only over TLS; the laptop's mailbox offers neither and asks for none.
-    if server.has_extn("auth") and isinstance(server.sock, ssl.SSLSocket):
+    if server.has_extn("auth") and _is_private(server):
         server.login(credentials["username"], credentials["password"])
+
+
+def _is_private(server: smtplib.SMTP) -> bool:
+    """Whether a password may be said: over TLS, or without leaving this machine."""
+    connection = server.sock
+    if connection is None or isinstance(connection, ssl.SSLSocket):
+        return connection is not None
+    return ip_address(connection.getpeername()[0]).is_loopback
 
 
 class FakeMailer:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 
-from agents.tools.profiles import REQUEST_SECONDS, client, document_id
+from agents.tools.profiles import REQUEST_SECONDS, client, document_id, to_plain
 
 if TYPE_CHECKING:
     from google.cloud.firestore import DocumentReference, Transaction
@@ -205,7 +205,7 @@ def _references(action_id: str, user_id: str) -> tuple[DocumentReference, Docume
 
 def _decode(reference: DocumentReference, transaction: Transaction, kind: type[KeptType]) -> KeptType | None:
     document: dict[str, Any] | None = reference.get(transaction=transaction, timeout=REQUEST_SECONDS).to_dict()
-    return msgspec.convert(document, kind) if document else None
+    return msgspec.convert(to_plain(document), kind) if document else None
 
 
 def _encode(kept: Kept) -> dict[str, Any]:

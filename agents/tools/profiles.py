@@ -205,4 +205,15 @@ def _reference(user_id: str) -> DocumentReference:
 
 
 def _decode(document: dict[str, Any] | None) -> Profile | None:
-    return msgspec.convert(document, Profile) if document else None
+    return msgspec.convert(to_plain(document), Profile) if document else None
+
+
+def to_plain(value: Any) -> Any:
+    """A Firestore value with plain datetimes: the client's own subclass of datetime is none to msgspec."""
+    if isinstance(value, datetime):
+        return datetime.combine(value.date(), value.timetz())
+    if isinstance(value, list):
+        return [to_plain(item) for item in value]  # pyright: ignore[reportUnknownVariableType]  # JSON
+    if isinstance(value, dict):
+        return {key: to_plain(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType]  # JSON
+    return value

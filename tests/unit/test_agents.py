@@ -144,7 +144,6 @@ def test_a_crash_before_the_answer_is_out_does_not_work_again() -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"target_agent": "CreativeContentAgent"}, "for CreativeContentAgent"),
         ({"source_agent": "CreativeContentAgent"}, "CreativeContentAgent may not ask UserContextAgent"),
         ({"source_agent": "StrangerAgent"}, "StrangerAgent may not ask"),
         ({"action": "delete_everything"}, "no action 'delete_everything'"),
@@ -157,6 +156,14 @@ def test_what_the_allow_list_does_not_allow_is_poison(changes: Json, reason: str
     agent = _scripted()
     with pytest.raises(Poison, match=reason):
         agent.handle(_request(**changes))
+    assert not agent.worked
+    assert not _answers(agent)
+
+
+def test_a_message_for_another_agent_is_left_to_it() -> None:
+    """Prevents: two agents that answer one request, and dead letters on a bus that ignores filters."""
+    agent = _scripted()
+    agent.handle(_request(target_agent="CreativeContentAgent", action="write_email"))
     assert not agent.worked
     assert not _answers(agent)
 
