@@ -11,10 +11,9 @@ import json
 import sys
 from typing import TypeAlias
 
-import httpx
-
 from emulators.pubsub import wire
 from emulators.pubsub.backlog import Delivery, Holder
+from emulators.pubsub.posting import Poster, PostError
 from emulators.pubsub.registry import Registry
 from emulators.pubsub.subscriptions import SubscriptionState
 
@@ -32,7 +31,7 @@ class Pusher:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._client: httpx.AsyncClient | None = None
+        self._poster = Poster()
         self._pumps: dict[str, asyncio.Task[None]] = {}
         self._posts: set[asyncio.Task[None]] = set()
         registry.on_change = self.follow
@@ -44,7 +43,7 @@ class Pusher:
             running.cancel()
         state = self._registry.subscriptions.get(name)
         if state is not None and state.is_push and not state.proto.detached:
-            pump = _Pump(state, self._pool(), self._posts)
+            pump = _Pump(state, self._poster, self._posts)
             self._pumps[name] = asyncio.create_task(pump.run(), name=f"push {name}")
 
     async def close(self) -> None:
@@ -53,22 +52,15 @@ class Pusher:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._client is not None:
-            await self._client.aclose()
-
-    def _pool(self) -> httpx.AsyncClient:
-        if self._client is None:
-            limits = httpx.Limits(max_connections=None, max_keepalive_connections=_MAX_WINDOW)
-            self._client = httpx.AsyncClient(limits=limits, timeout=None, trust_env=False)  # noqa: S113 - each POST is timed by _post
-        return self._client
+        self._poster.close()
 
 
 class _Pump:
     """The deliveries of one push subscription."""
 
-    def __init__(self, state: SubscriptionState, client: httpx.AsyncClient, posts: "set[asyncio.Task[None]]") -> None:
+    def __init__(self, state: SubscriptionState, poster: Poster, posts: "set[asyncio.Task[None]]") -> None:
         self._state = state
-        self._client = client
+        self._poster = poster
         self._holder = Holder()
         self._window = float(_FIRST_WINDOW)
         self._posts = posts  # of all pumps: they outlive a pump that is restarted
@@ -119,13 +111,12 @@ class _Pump:
         endpoint = self._state.proto.push_config.push_endpoint
         try:
             async with asyncio.timeout(self._state.proto.ack_deadline_seconds):
-                response = await self._client.post(endpoint, content=body, headers=headers)
+                status = await self._poster.post(endpoint, headers, body)
         except TimeoutError:
             return "no answer within the ack deadline"
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-            # ValueError: an attribute that cannot be an HTTP header, in an unwrapped push.
-            return type(error).__name__
-        return "" if response.status_code in _SUCCESS else f"HTTP {response.status_code}"
+        except PostError as error:
+            return str(error)
+        return "" if status in _SUCCESS else f"HTTP {status}"
 
 
 def _request_of(state: SubscriptionState, delivery: Delivery) -> tuple[dict[str, str], bytes]:

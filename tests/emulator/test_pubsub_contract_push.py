@@ -189,3 +189,23 @@ def test_an_unwrapped_push_is_the_data_with_its_metadata_in_headers(pubsub: Pubs
     assert push.headers["x-goog-pubsub-message-id"] == message_id
     assert push.headers["x-goog-pubsub-subscription-name"] == name
     assert push.headers["kind"] == "order"
+
+
+def test_an_attribute_that_cannot_be_a_header_does_not_stop_the_others(pubsub: Pubsub, endpoint: Endpoint) -> None:
+    topic = pubsub.topic()
+    config = {"push_endpoint": endpoint.url, "no_wrapper": {"write_metadata": True}}
+    pubsub.subscription(topic, push_config=config)
+    pubsub.publish(topic, b"bad", kind="é\n✓")
+    pubsub.publish(topic, b"good")
+    wait_until(lambda: b"good" in [push.body for push in endpoint.pushes], 5, "the good message")
+
+
+def test_an_endpoint_that_closes_its_connections_loses_nothing(pubsub: Pubsub, endpoint: Endpoint) -> None:
+    # A function's server restarts between two pushes; the kept connection is dead then.
+    topic = pubsub.topic()
+    pubsub.subscription(topic, push_config=_push_to(endpoint))
+    for number in range(3):
+        pubsub.publish(topic, b"%d" % number)
+        endpoint.wait_for(number + 1)
+        endpoint.close()
+        endpoint.open(endpoint.port)

@@ -2,10 +2,13 @@
 
 import signal
 import subprocess
+import threading
 import time
+from collections.abc import Iterator
 
 import pytest
-from google.cloud.pubsub_v1.subscriber.message import Message
+from google.pubsub_v1 import SubscriberClient as SubscriberApi
+from google.pubsub_v1.types import StreamingPullRequest
 
 from tests.emulator.pubsub_servers import ROOT, Pubsub, free_port, own_command
 from tests.emulator.push_endpoint import Endpoint
@@ -23,7 +26,7 @@ def test_it_stops_within_two_seconds_even_with_open_streams_and_pushes(number: s
         pubsub = Pubsub("own", f"127.0.0.1:{port}")
         topic = pubsub.topic()
         pubsub.subscription(topic, push_config={"push_endpoint": endpoint.url})
-        stream = pubsub.subscriber.subscribe(pubsub.subscription(topic), callback=Message.ack)
+        hang_up = _open_stream(pubsub, pubsub.subscription(topic))
         pubsub.publish(topic, b"x")
         time.sleep(0.3)
         started = time.monotonic()
@@ -31,10 +34,22 @@ def test_it_stops_within_two_seconds_even_with_open_streams_and_pushes(number: s
         assert process.wait(timeout=5) == 0
         assert time.monotonic() - started < 2
         assert process.stderr.read() == b""
-    stream.cancel()
-    stream.result(timeout=10)
+    hang_up.set()
     pubsub.close()
     endpoint.close()
+
+
+def _open_stream(pubsub: Pubsub, name: str) -> threading.Event:
+    # The raw stream: the official client would try again for 10 s after the server's end.
+    hang_up = threading.Event()
+
+    def requests() -> Iterator[StreamingPullRequest]:
+        yield StreamingPullRequest(subscription=name, stream_ack_deadline_seconds=60)
+        hang_up.wait()
+
+    api = SubscriberApi(transport=pubsub.subscriber.transport)
+    next(iter(api.streaming_pull(requests=requests())))
+    return hang_up
 
 
 def test_a_taken_port_is_an_error_and_not_a_second_server(pubsub_servers: dict[str, Pubsub]) -> None:
