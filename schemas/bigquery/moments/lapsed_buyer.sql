@@ -35,7 +35,7 @@ ordered_gaps AS (
 usual AS (
   SELECT person_id, AVG(gap_days) AS usual_gap_days
   FROM ordered_gaps
-  WHERE place IN (DIV(gaps + 1, 2), DIV(gaps + 2, 2))
+  WHERE 2 * place BETWEEN gaps AND gaps + 2 -- the one in the middle, or the two
   GROUP BY person_id
 ),
 people AS (

@@ -1,0 +1,163 @@
+"""Every SQL file of schemas/bigquery: typed by Google's own analyser, and run on the emulator against rows with known answers.
+
+A file `tests/emulator/sql/<name>.json` holds rows per table, parameters, and the expected rows (of the columns that it
+names). `now-3d` stands for a time three days ago. Each runs in a dataset of its own, so that the cloud's is left alone.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Generator, Mapping
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from google.cloud import bigquery
+
+from emulators.cloud import LaptopCloud
+from schemas import rows as contracts
+from schemas import warehouse
+from tests.emulator.analyser import Analyser
+from tests.emulator.cloud import cloud
+
+__all__ = ["cloud"]
+
+FIXTURES = Path(__file__).with_name("sql")
+QUERIES = {
+    query.name: query
+    for query in (*warehouse.views(), *warehouse.read_queries("moments"), *warehouse.read_queries("models"))
+}
+_AGO = re.compile(r"now-(\d+)d")
+
+
+@pytest.fixture(scope="module")
+def analyser() -> Analyser:
+    return Analyser()
+
+
+@pytest.fixture(scope="module")
+def client(cloud: LaptopCloud) -> Generator[bigquery.Client]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("GOOGLE_APPLICATION_CREDENTIALS", "BIGQUERY_EMULATOR_HOST"):
+            patch.setenv(name, cloud.env[name])
+        with bigquery.Client(project=cloud.env["GOOGLE_CLOUD_PROJECT"]) as made:
+            yield made
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_bigquery_would_take_it(analyser: Analyser, name: str) -> None:
+    """Prevents: a statement that DuckDB forgives and BigQuery refuses, found only by a deployment."""
+    assert analyser.columns(name), f"{name} returns nothing"
+
+
+@pytest.mark.parametrize("name", [query.name for query in warehouse.moments()])
+def test_a_moment_says_who_and_which_case(analyser: Analyser, name: str) -> None:
+    """Prevents: a moment whose rows the job cannot turn into messages."""
+    assert {"user_id": "STRING", "case_id": "STRING"}.items() <= analyser.columns(name).items()
+
+
+@pytest.mark.parametrize("name", [name for name in QUERIES if name.startswith("kpi_")])
+def test_a_kpi_says_what_it_divides(analyser: Analyser, name: str) -> None:
+    """Prevents: a rate that nobody can add up over days, because its parts are gone."""
+    assert {"day", "numerator", "denominator", "value"} <= analyser.columns(name).keys()
+
+
+def test_interactions_lose_no_column(analyser: Analyser) -> None:
+    """Prevents: a new column of the table that never reaches the view that everybody reads."""
+    table = [field["name"] for field in _schema("user_interactions")]
+    assert list(analyser.columns("interactions")) == [*table, "person_id"]
+
+
+def test_candidates_fill_their_table(analyser: Analyser) -> None:
+    """Prevents: a model whose columns are not those that the job inserts."""
+    assert list(analyser.columns("candidates")) == [field["name"] for field in _schema("candidates")]
+
+
+def test_every_file_has_an_answer_to_be_held_to() -> None:
+    """Prevents: a view that was never run before somebody believes its numbers, and a fixture that nothing runs."""
+    assert sorted(QUERIES) == sorted(path.stem for path in FIXTURES.glob("*.json"))
+
+
+@pytest.mark.parametrize("name", sorted(QUERIES))
+def test_it_answers_as_worked_out_by_hand(client: bigquery.Client, name: str) -> None:
+    """Prevents: SQL that runs and is wrong."""
+    now = datetime.now(UTC)
+    text = _AGO.sub(
+        lambda match: (now - timedelta(days=int(match[1]))).isoformat(), (FIXTURES / f"{name}.json").read_text()
+    )
+    fixture = json.loads(text)
+    dataset = f"sql_{name}"
+    _create(client, dataset, QUERIES[name], fixture["rows"])
+    answer = _run(client, dataset, QUERIES[name], fixture.get("parameters", {}))
+    expected = [{name.lower(): value for name, value in row.items()} for row in fixture["expected"]]
+    if not fixture.get("ordered"):
+        answer, expected = _sort(answer, expected), _sort(expected, expected)
+    assert len(answer) == len(expected), answer
+    assert [{key: row[key] for key in wanted} for row, wanted in zip(answer, expected, strict=True)] == expected
+
+
+def _sort(found: list[dict[str, Any]], expected: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """By the columns that are text in every expected row: they tell rows apart."""
+    keys = [name for name in expected[0] if all(isinstance(row.get(name), str) for row in expected)]
+    return sorted(found, key=lambda row: [str(row.get(key)) for key in keys])
+
+
+def _create(client: bigquery.Client, dataset: str, query: warehouse.Query, rows: Mapping[str, Any]) -> None:
+    """A dataset with the tables and views that a statement needs, and the rows in them."""
+    views = {view.name: view for view in warehouse.views()}
+    needed, waiting = {query.name}, [query]
+    while waiting:
+        for name in waiting.pop().references - needed:
+            needed.add(name)
+            waiting += [views[name]] if name in views else []
+    client.create_dataset(dataset)
+    for table in warehouse.tables():
+        if table.name in needed:
+            reference = {"projectId": client.project, "datasetId": dataset, "tableId": table.name}
+            client.create_table(bigquery.Table.from_api_repr({**table.resource, "tableReference": reference}))
+    for name, found in rows.items():
+        assert client.insert_rows_json(f"{client.project}.{dataset}.{name}", found) == []
+    for view in warehouse.views():
+        if view.name in needed:
+            made = bigquery.Table(f"{client.project}.{dataset}.{view.name}")
+            made.view_query = _move(view.query, dataset)
+            client.create_table(made)
+
+
+def _run(
+    client: bigquery.Client, dataset: str, query: warehouse.Query, parameters: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    declared = [
+        bigquery.ScalarQueryParameter(name, "TIMESTAMP" if name.endswith("_at") else "STRING", value)
+        for name, value in parameters.items()
+    ]
+    config = bigquery.QueryJobConfig(query_parameters=declared)
+    # Not query_and_wait: it takes a statement that the emulator refuses for an empty answer.
+    found = client.query(_move(query.query, dataset), job_config=config).result()
+    # Names have no case in BigQuery, and bqemulator loses it.
+    return [{name.lower(): _to_plain(value) for name, value in row.items()} for row in found]
+
+
+def _move(sql: str, dataset: str) -> str:
+    return re.sub(r"\bargo\.", f"{dataset}.", sql)
+
+
+def _to_plain(value: object) -> Any:
+    """A value as the fixture's JSON has it; fractions to four places."""
+    if isinstance(value, float | Decimal):
+        return round(float(value), 4)
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, list):
+        return [_to_plain(part) for part in cast(list[object], value)]
+    if isinstance(value, dict):
+        return {name: _to_plain(part) for name, part in cast(dict[str, object], value).items()}
+    return value
+
+
+def _schema(table: str) -> list[dict[str, Any]]:
+    assert table in contracts.TABLES
+    return next(found.resource["schema"]["fields"] for found in warehouse.tables() if found.name == table)
