@@ -36,6 +36,7 @@ class Endpoint:
     statuses: list[int] = field(default_factory=list[int])
     stall_seconds: float = 0.0
     pushes: list[Push] = field(default_factory=list[Push])
+    arrivals: list[float] = field(default_factory=list[float])
     busy: int = 0
     most_busy: int = 0
     _answered: set[str] = field(default_factory=set[str])
@@ -63,6 +64,7 @@ class Endpoint:
     def take(self, push: Push) -> int:
         """Records a request and returns the status to answer with."""
         with self._lock:
+            self.arrivals.append(time.monotonic())
             self.busy += 1
             self.most_busy = max(self.most_busy, self.busy)
         time.sleep(self.stall_seconds)

@@ -115,7 +115,7 @@ def test_two_streams_share_the_work_without_overlap(pubsub: Pubsub) -> None:
     assert min(len(seen[0]), len(seen[1])) > 40
 
 
-@pytest.mark.google_differs("goes on giving messages to a closed stream; they come back when their deadlines pass")
+@pytest.mark.google_differs("goes on giving messages to a closed stream for a while", sometimes=True)
 def test_a_stream_closed_and_opened_again_goes_on(pubsub: Pubsub) -> None:
     topic = pubsub.topic()
     name = pubsub.subscription(topic)
@@ -128,12 +128,12 @@ def test_a_stream_closed_and_opened_again_goes_on(pubsub: Pubsub) -> None:
 
         stream = pubsub.subscriber.subscribe(name, callback=collect)
         pubsub.publish(topic, b"%d" % round_number)
-        wait_until(lambda seen=seen: len(seen) >= 1, 5, "the round's message")
+        wait_until(lambda seen=seen: len(seen) >= 1, 3, "the round's message")
         _close(stream)
         assert seen == [b"%d" % round_number]
 
 
-@pytest.mark.google_differs("keeps a stream's messages leased although their deadlines were shortened")
+@pytest.mark.google_differs("may give the messages to the dead stream again", sometimes=True)
 def test_what_a_killed_stream_held_is_delivered_to_the_next(pubsub: Pubsub) -> None:
     topic = pubsub.topic()
     name = pubsub.subscription(topic)
@@ -147,7 +147,7 @@ def test_what_a_killed_stream_held_is_delivered_to_the_next(pubsub: Pubsub) -> N
         time.sleep(0.3)  # the deadline change was handed to gRPC; let it leave before the kill
         victim.kill()
     assert held == 3
-    received = pubsub.pull_all(name, 3, wait_seconds=5)
+    received = pubsub.pull_all(name, 3, wait_seconds=3.5)
     assert sorted(data_of(received)) == [b"0", b"1", b"2"]
 
 
