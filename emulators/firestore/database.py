@@ -90,11 +90,11 @@ class Database:
         """Returns the time, in microseconds, that a read reports."""
         return reading.at_us if reading.at_us is not None else self.store.read_now()
 
-    async def get(self, name: DocumentName, reading: Reading) -> Document | None:
-        """Returns one document, locked when the read is in a read-write transaction."""
+    async def get_all(self, names: Sequence[DocumentName], reading: Reading) -> list[Document | None]:
+        """Returns documents as of one moment, locked when the read is in a read-write transaction."""
         if reading.transaction is not None:
-            await self._locks.lock_for_read(reading.transaction, [name.full])
-        return self.store.get(name, reading.at_us)
+            await self._locks.lock_for_read(reading.transaction, [name.full for name in names])
+        return [self.store.get(name, reading.at_us) for name in names]
 
     async def run_query(self, query: Query, reading: Reading) -> list[Document]:
         """Returns a query's result; a read-write transaction locks it and is checked for phantoms."""

@@ -6,7 +6,7 @@ last one. What a target matches is `targets.py`.
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -60,7 +60,7 @@ class ListenStream:
         self._wake = asyncio.Event()
         self._is_closed = False
 
-    async def serve(self, first: ListenRequest, requests: AsyncIterator[ListenRequest]) -> AsyncIterator[Message]:
+    async def serve(self, first: ListenRequest, requests: AsyncIterator[ListenRequest]) -> AsyncGenerator[Message]:
         """Yields responses until the client ends the stream."""
         self._requests.append(first)
         self._wake.set()

@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from typing import TypeVar
 
 from emulators.firestore.aggregations import aggregate_documents
@@ -44,12 +44,12 @@ class ReadMethods:
         """Returns one document, or NOT_FOUND."""
         name = parse_document(request.name)
         database = self._find_database(name.database)
-        document = await database.get(name, database.resolve(request))
+        [document] = await database.get_all([name], database.resolve(request))
         if document is None:
             raise not_found(f"Document ({name.full}) not found.")
         return project_document(document, optional_mask(request, request.mask))
 
-    async def batch_get_documents(self, request: BatchGetDocumentsRequest) -> AsyncIterator[Message]:
+    async def batch_get_documents(self, request: BatchGetDocumentsRequest) -> AsyncGenerator[Message]:
         """Yields each document, found or missing."""
         database = self._find_database(request.database)
         names = parse_names(request.documents, database.name)
@@ -58,9 +58,9 @@ class ReadMethods:
         new_id = reading.new_id
         if new_id:
             yield new_batch_get_response(transaction=new_id)
-        for name in names:
-            document = await database.get(name, reading)
-            read_time = timestamp_of(database.read_time(reading))
+        documents = await database.get_all(names, reading)
+        read_time = timestamp_of(database.read_time(reading))
+        for name, document in zip(names, documents, strict=True):
             if document is None:
                 yield new_batch_get_response(missing=name.full, read_time=read_time)
             else:
@@ -85,7 +85,7 @@ class ReadMethods:
             documents=[project_document(document, paths) for document in page], next_page_token=token
         )
 
-    async def run_query(self, request: RunQueryRequest) -> AsyncIterator[Message]:
+    async def run_query(self, request: RunQueryRequest) -> AsyncGenerator[Message]:
         """Yields the documents of a query, then the read time."""
         query = compile_query(request.parent, request.structured_query)
         database = self._find_database(query.source.parent.database)
@@ -99,7 +99,7 @@ class ReadMethods:
         if not documents:
             yield new_query_response(read_time=read_time)
 
-    async def run_aggregation_query(self, request: RunAggregationQueryRequest) -> AsyncIterator[Message]:
+    async def run_aggregation_query(self, request: RunAggregationQueryRequest) -> AsyncGenerator[Message]:
         """Yields one response with every aggregation."""
         message = request.structured_aggregation_query
         query = compile_query(request.parent, message.structured_query)

@@ -4,7 +4,8 @@ import asyncio
 import signal
 import sys
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any, NoReturn, Protocol
 
 import grpc
@@ -20,7 +21,7 @@ SERVICE_NAME = "google.firestore.v1.Firestore"
 # A handler's request type varies by method; grpc passes what the method's own deserialiser made.
 Request = Any
 UnaryMethod = Callable[[Request], Awaitable[Message]]
-StreamMethod = Callable[[Request], AsyncIterator[Message]]
+StreamMethod = Callable[[Request], AsyncGenerator[Message]]
 
 _STOP_GRACE_SECONDS = 0.5
 _OPTIONS = [
@@ -28,8 +29,9 @@ _OPTIONS = [
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
-    # The official clients ping idle streams every 30 s.
-    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    # The official clients ping idle connections every 30 s; gRPC's default would hang up on them.
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.max_ping_strikes", 0),
     ("grpc.keepalive_permit_without_calls", 1),
 ]
 
@@ -104,8 +106,9 @@ def _guard(method: UnaryMethod) -> Callable[[Request, Context], Awaitable[Messag
 def _guard_stream(method: StreamMethod) -> Callable[[Request, Context], AsyncIterator[Message]]:
     async def handle(request: Request, context: Context) -> AsyncIterator[Message]:
         try:
-            async for response in method(request):
-                yield response
+            async with aclosing(method(request)) as responses:
+                async for response in responses:
+                    yield response
         except StatusError as error:
             await context.abort(error.code, error.message)
         except Exception as error:

@@ -4,7 +4,8 @@ Rules live in the modules that it calls; here requests become calls and results 
 """
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 
 from emulators.firestore.database import Database, make_document_id
 from emulators.firestore.errors import invalid, not_found
@@ -103,7 +104,7 @@ class FirestoreService(ReadMethods):
             statuses.append(new_status(code=code, message=error.message if error is not None else ""))
         return new_batch_write_response(write_results=[o.result for o in outcomes], status=statuses)
 
-    async def write(self, requests: AsyncIterator[WritesRequest]) -> AsyncIterator[Message]:
+    async def write(self, requests: AsyncIterator[WritesRequest]) -> AsyncGenerator[Message]:
         """Applies a stream of commits: the first request opens it, each later one is one commit."""
         database: Database | None = None
         stream_id = secrets.token_hex(8)
@@ -120,12 +121,13 @@ class FirestoreService(ReadMethods):
             results, commit_us = await database.commit(request.writes)
             yield new_write_response(stream_token=token, write_results=results, commit_time=timestamp_of(commit_us))
 
-    async def listen(self, requests: AsyncIterator[ListenRequest]) -> AsyncIterator[Message]:
+    async def listen(self, requests: AsyncIterator[ListenRequest]) -> AsyncGenerator[Message]:
         """Follows documents and queries until the client ends the stream."""
         async for request in requests:
             stream = ListenStream(self.find_database(request.database))
-            async for response in stream.serve(request, requests):
-                yield response
+            async with aclosing(stream.serve(request, requests)) as responses:
+                async for response in responses:
+                    yield response
 
     async def _commit_one(self, write: Write, name: str) -> Document:
         parsed = parse_document(name)

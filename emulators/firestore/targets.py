@@ -81,7 +81,7 @@ class QueryMatcher:
     def load(self, store: Store) -> Delta:
         documents = self.query.run(store)
         self.shown = {document.name: document for document in documents}
-        return Delta(changed=documents)
+        return self._show(documents)
 
     def update(self, store: Store, names: Iterable[str]) -> Delta:
         if self.query.is_windowed:
@@ -92,7 +92,7 @@ class QueryMatcher:
             if document is not None and self.query.matches(document):
                 if self.shown.get(name) is not document:
                     self.shown[name] = document
-                    delta.changed.append(document)
+                    delta.changed.append(self.query.project(document))
             elif self.shown.pop(name, None) is not None:
                 delta.drop(name, store)
         return delta
@@ -105,7 +105,7 @@ class QueryMatcher:
         for name in names:
             document = self.shown.get(name)
             if document is not None:
-                delta.changed.append(document)
+                delta.changed.append(self.query.project(document))
             elif self.query.source.covers(parse_document(name).collection):
                 delta.drop(name, store)
         return delta
@@ -115,11 +115,14 @@ class QueryMatcher:
         if not any(self.query.source.covers(parse_document(name).collection) for name in names):
             return Delta()
         before = self.shown
-        after = self.load(store).changed
-        delta = Delta(changed=[d for d in after if before.get(d.name) is not d])
+        self.load(store)
+        delta = self._show(d for d in self.shown.values() if before.get(d.name) is not d)
         for name in before.keys() - self.shown.keys():
             delta.drop(name, store)
         return delta
+
+    def _show(self, documents: Iterable[Document]) -> Delta:
+        return Delta(changed=[self.query.project(document) for document in documents])
 
 
 def make_matcher(target: Target, database: str) -> Matcher:

@@ -12,6 +12,7 @@ from emulators.firestore.values import is_vector
 MAX_DOCUMENT_BYTES = 1_048_576
 _MAX_FIELD_NAME_BYTES = 1500
 _MAX_DEPTH = 20
+_MAX_DIMENSIONS = 2048
 _RESERVED = re.compile(r"__.*__\Z", re.DOTALL)
 
 
@@ -40,7 +41,9 @@ def check_value(value: Value, *, depth: int = 1, is_in_array: bool = False) -> N
         case "map_value":
             if depth >= _MAX_DEPTH:
                 raise invalid(f"Maps are nested deeper than {_MAX_DEPTH} levels.")
-            if not is_vector(value.map_value.fields):
+            if is_vector(value.map_value.fields):
+                _check_vector(value.map_value.fields)
+            else:
                 _check_fields(value.map_value.fields, depth + 1)
         case _:
             pass
@@ -55,6 +58,15 @@ def _check_fields(fields: FieldMap, depth: int) -> None:
         if _RESERVED.match(name):
             raise invalid(f"field name {name} is reserved")
         check_value(fields[name], depth=depth)
+
+
+def _check_vector(fields: FieldMap) -> None:
+    held = fields.get("value")
+    items = held.array_value.values if held is not None else ()
+    if not 0 < len(items) <= _MAX_DIMENSIONS or len(fields) != 2:
+        raise invalid(f"A vector has 1 to {_MAX_DIMENSIONS} dimensions and nothing else.")
+    if any(item.WhichOneof("value_type") not in {"double_value", "integer_value"} for item in items):
+        raise invalid("A vector holds numbers only.")
 
 
 def _check_point(point: LatLng) -> None:

@@ -93,7 +93,8 @@ def _encode_rare(value: Value, kind: str | None) -> bytes:
 
 def _encode_map(fields: FieldMap) -> bytes:
     if is_vector(fields):
-        items = fields["value"].array_value.values
+        held = fields.get("value")  # an index would create it
+        items = held.array_value.values if held is not None else ()
         return bytes([VECTOR]) + struct.pack(">I", len(items)) + b"".join(encode_value(item) for item in items)
     # Firestore compares UTF-8 bytes; Python's order of code points is the same order.
     parts = [_ITEM + _encode_text(name.encode()) + encode_value(fields[name]) for name in sorted(fields)]
