@@ -65,7 +65,7 @@ def test_an_acknowledged_message_never_comes_back(pubsub: Pubsub) -> None:
     (received,) = pubsub.pull(name)
     pubsub.extend(name, 1, received)
     pubsub.ack(name, received)
-    assert pubsub.pull(name, wait_seconds=2.0) == []
+    assert pubsub.pull(name, wait_seconds=1.4) == []
 
 
 def test_a_leased_message_is_nobody_elses_until_its_deadline(pubsub: Pubsub) -> None:
