@@ -5,7 +5,7 @@ import signal
 import sys
 import traceback
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, NoReturn, Protocol
 
 import grpc
@@ -42,27 +42,81 @@ class Context(Protocol):
     async def abort(self, code: grpc.StatusCode, details: str) -> NoReturn: ...
 
 
-def build_handlers(service: FirestoreService) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
+class Calls:
+    """Runs the calls: maps their errors to statuses, and ends those still open when the server stops."""
+
+    def __init__(self) -> None:
+        self._open: set[asyncio.Task[object]] = set()
+        self._is_stopping = False
+
+    def guard(self, method: UnaryMethod) -> Callable[[Request, Context], Awaitable[Message]]:
+        """Wraps a method that answers once."""
+
+        async def handle(request: Request, context: Context) -> Message:
+            async with self._run(context):
+                return await method(request)
+            raise AssertionError("a call that failed was not ended")
+
+        return handle
+
+    def guard_stream(self, method: StreamMethod) -> Callable[[Request, Context], AsyncIterator[Message]]:
+        """Wraps a method that answers with a stream."""
+
+        async def handle(request: Request, context: Context) -> AsyncIterator[Message]:
+            async with self._run(context), aclosing(method(request)) as responses:
+                async for response in responses:
+                    yield response
+
+        return handle
+
+    def stop(self) -> None:
+        """Ends the open calls as UNAVAILABLE; left to gRPC, each would leave a traceback in the log."""
+        self._is_stopping = True
+        for task in self._open:
+            task.cancel()
+
+    @asynccontextmanager
+    async def _run(self, context: Context) -> AsyncGenerator[None]:
+        task = asyncio.current_task()
+        if task is not None:
+            self._open.add(task)
+        try:
+            yield
+        except StatusError as error:
+            await context.abort(error.code, error.message)
+        except asyncio.CancelledError:
+            if not self._is_stopping:
+                raise
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "The server is stopping.")
+        except Exception as error:
+            _log_failure(error)
+            raise
+        finally:
+            if task is not None:
+                self._open.discard(task)
+
+
+def build_handlers(service: FirestoreService, calls: Calls) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
     """Returns the method table of the service."""
     unary = grpc.unary_unary_rpc_method_handler
     server_stream = grpc.unary_stream_rpc_method_handler
     both_stream = grpc.stream_stream_rpc_method_handler
     methods = {
-        "GetDocument": (unary, _guard(service.get_document)),
-        "ListDocuments": (unary, _guard(service.list_documents)),
-        "CreateDocument": (unary, _guard(service.create_document)),
-        "UpdateDocument": (unary, _guard(service.update_document)),
-        "DeleteDocument": (unary, _guard(service.delete_document)),
-        "BeginTransaction": (unary, _guard(service.begin_transaction)),
-        "Commit": (unary, _guard(service.commit)),
-        "Rollback": (unary, _guard(service.rollback)),
-        "BatchWrite": (unary, _guard(service.batch_write)),
-        "ListCollectionIds": (unary, _guard(service.list_collection_ids)),
-        "BatchGetDocuments": (server_stream, _guard_stream(service.batch_get_documents)),
-        "RunQuery": (server_stream, _guard_stream(service.run_query)),
-        "RunAggregationQuery": (server_stream, _guard_stream(service.run_aggregation_query)),
-        "Write": (both_stream, _guard_stream(service.write)),
-        "Listen": (both_stream, _guard_stream(service.listen)),
+        "GetDocument": (unary, calls.guard(service.get_document)),
+        "ListDocuments": (unary, calls.guard(service.list_documents)),
+        "CreateDocument": (unary, calls.guard(service.create_document)),
+        "UpdateDocument": (unary, calls.guard(service.update_document)),
+        "DeleteDocument": (unary, calls.guard(service.delete_document)),
+        "BeginTransaction": (unary, calls.guard(service.begin_transaction)),
+        "Commit": (unary, calls.guard(service.commit)),
+        "Rollback": (unary, calls.guard(service.rollback)),
+        "BatchWrite": (unary, calls.guard(service.batch_write)),
+        "ListCollectionIds": (unary, calls.guard(service.list_collection_ids)),
+        "BatchGetDocuments": (server_stream, calls.guard_stream(service.batch_get_documents)),
+        "RunQuery": (server_stream, calls.guard_stream(service.run_query)),
+        "RunAggregationQuery": (server_stream, calls.guard_stream(service.run_aggregation_query)),
+        "Write": (both_stream, calls.guard_stream(service.write)),
+        "Listen": (both_stream, calls.guard_stream(service.listen)),
     }
     return {
         name: make_handler(
@@ -77,7 +131,8 @@ def build_handlers(service: FirestoreService) -> "dict[str, grpc.RpcMethodHandle
 async def run_server(host: str, port: int) -> None:
     """Serves until SIGTERM or SIGINT; raises RuntimeError when the port cannot be had."""
     server = grpc.aio.server(options=_OPTIONS)
-    handlers = build_handlers(FirestoreService())
+    calls = Calls()
+    handlers = build_handlers(FirestoreService(), calls)
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE_NAME, handlers),))
     bound = server.add_insecure_port(f"{host}:{port}")
     stopping = asyncio.Event()
@@ -87,35 +142,8 @@ async def run_server(host: str, port: int) -> None:
     await server.start()
     print(f"firestore listening on {host}:{bound}", file=sys.stderr, flush=True)
     await stopping.wait()
+    calls.stop()
     await server.stop(_STOP_GRACE_SECONDS)
-
-
-def _guard(method: UnaryMethod) -> Callable[[Request, Context], Awaitable[Message]]:
-    async def handle(request: Request, context: Context) -> Message:
-        try:
-            return await method(request)
-        except StatusError as error:
-            await context.abort(error.code, error.message)
-        except Exception as error:
-            _log_failure(error)
-            raise
-
-    return handle
-
-
-def _guard_stream(method: StreamMethod) -> Callable[[Request, Context], AsyncIterator[Message]]:
-    async def handle(request: Request, context: Context) -> AsyncIterator[Message]:
-        try:
-            async with aclosing(method(request)) as responses:
-                async for response in responses:
-                    yield response
-        except StatusError as error:
-            await context.abort(error.code, error.message)
-        except Exception as error:
-            _log_failure(error)
-            raise
-
-    return handle
 
 
 def _log_failure(error: Exception) -> None:

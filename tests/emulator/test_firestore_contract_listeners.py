@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,7 +18,7 @@ from tests.emulator.firestore_servers import FirestoreServer, client, root, serv
 
 __all__ = ["client", "root", "server"]  # fixtures
 
-WAIT_SECONDS = 15
+WAIT_SECONDS = 30
 Kind = messages.TargetChange.TargetChangeType
 
 
@@ -49,7 +49,7 @@ class Recorder:
 @contextmanager
 def listening(
     target: firestore.DocumentReference | firestore.Query | firestore.CollectionReference,
-) -> Iterator[Recorder]:
+) -> Generator[Recorder]:
     """Listens to a target and waits for its first snapshot."""
     recorder = Recorder()
     watch = target.on_snapshot(recorder)
@@ -135,11 +135,9 @@ def test_last_state_of_rapid_changes(root: firestore.CollectionReference) -> Non
     """Prevents a slow listener from missing the last of 200 rapid changes."""
     with listening(root.document("a")) as one, listening(root) as all_of_them:
         for number in range(200):
-            root.document("a").set({"n": number})
-            root.document(f"{number % 7}").set({"n": number})
+            root.document("b" if number % 10 == 0 else "a").set({"n": number})
         one.wait_for(lambda: one.state == {"a": {"n": 199}})
-        last = {f"{number % 7}": {"n": number} for number in range(200)}
-        all_of_them.wait_for(lambda: all_of_them.state == {"a": {"n": 199}, **last})
+        all_of_them.wait_for(lambda: all_of_them.state == {"a": {"n": 199}, "b": {"n": 190}})
 
 
 class Stream:
