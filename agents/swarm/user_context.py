@@ -18,20 +18,30 @@ from agents.tools.warehouse import Warehouse
 from schemas.messages import Json, context_key
 
 CACHE_SECONDS = 300
-RECENT_PRODUCTS = 10
-# The latest distinct products that the person bought or looked at, newest first; not what our emails showed.
-RECENT_SQL = """
-SELECT product.product_id AS product_id, MAX(product.name) AS name, MAX(happened.event_timestamp) AS last_at
-FROM argo.interactions AS happened, UNNEST(happened.products) AS product
-WHERE happened.person_id = @user_id AND NOT STARTS_WITH(happened.event_type, 'email_')
-GROUP BY product_id
-ORDER BY last_at DESC, product_id
-LIMIT 10
-"""
-ORDERS_SQL = """
-SELECT COUNT(DISTINCT COALESCE(order_id, event_id)) AS orders
-FROM argo.interactions
-WHERE person_id = @user_id AND event_type = 'order_completed'
+# One row per product, newest first, each with the number of orders; one row without a product when there is none. One
+# statement, because each one reads the person's whole history anew. What our own emails showed is left out.
+HISTORY_SQL = """
+WITH mine AS (
+  SELECT event_id, event_type, event_timestamp, order_id, products
+  FROM argo.interactions
+  WHERE person_id = @user_id AND NOT STARTS_WITH(event_type, 'email_')
+),
+recent AS (
+  SELECT product.product_id AS product_id, MAX(product.name) AS name, MAX(mine.event_timestamp) AS last_at
+  FROM mine, UNNEST(mine.products) AS product
+  GROUP BY product_id
+  ORDER BY last_at DESC, product_id
+  LIMIT 10
+),
+counted AS (
+  SELECT COUNT(DISTINCT COALESCE(order_id, event_id)) AS orders
+  FROM mine
+  WHERE event_type = 'order_completed'
+)
+SELECT counted.orders AS orders, recent.product_id AS product_id, recent.name AS name
+FROM counted
+LEFT JOIN recent ON TRUE
+ORDER BY recent.last_at DESC, recent.product_id
 """
 
 
@@ -69,8 +79,7 @@ class UserContextAgent(ConversableAgent):
     def _read_summary(self, user_id: str) -> ContextSummary:
         profile = self._profiles.read(user_id)
         fields = profile.fields if profile else {}
-        recent = self._warehouse.query(RECENT_SQL, {"user_id": user_id})
-        orders = self._warehouse.query(ORDERS_SQL, {"user_id": user_id})
+        history = self._warehouse.query(HISTORY_SQL, {"user_id": user_id})
         return ContextSummary(
             user_id=user_id,
             language=read_language(fields),
@@ -79,9 +88,10 @@ class UserContextAgent(ConversableAgent):
             marketing_consent=read_marketing_consent(fields),
             recent_products=[
                 RecentProduct(product_id=row["product_id"], name=row["name"] or row["product_id"])
-                for row in recent[:RECENT_PRODUCTS]
+                for row in history
+                if row["product_id"]
             ],
-            orders=orders[0]["orders"] if orders else 0,
+            orders=history[0]["orders"] if history else 0,
         )
 
 

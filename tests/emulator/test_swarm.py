@@ -21,7 +21,7 @@ from agents.tools.profiles import document_id
 from emulators.cloud import LaptopCloud
 from emulators.environment import PROJECT
 from schemas import rows
-from schemas.messages import Json, ProfileUpdate, derive_id, result_key, status_key
+from schemas.messages import Json, ProfileUpdate, context_key, derive_id, result_key, status_key
 from tests.emulator.cloud import cloud
 
 __all__ = ["cloud"]
@@ -183,6 +183,27 @@ def test_a_moment_becomes_one_email_with_every_step_on_record(outside: Outside) 
     assert not outside.select(words, a="ann@shop.example"), "an address in a message between agents"
     time.sleep(1)
     assert len(outside.mails("ann@shop.example")) == 1
+
+
+def test_a_summary_knows_what_the_warehouse_knows(outside: Outside) -> None:
+    """Prevents: a statement that BigQuery takes but that counts or orders wrongly."""
+    user_id = _person(outside, email="cho@shop.example", language="ko-KR", country="KR")
+    outside.send(
+        _order(user_id, f"one-{user_id}"), _order(user_id, f"two-{user_id}"), _order(user_id, f"two-{user_id}")
+    )
+    seen = "SELECT event_id FROM argo.interactions WHERE person_id = @u AND event_type = 'order_completed'"
+    wait_for(lambda: len(outside.select(seen, u=user_id)) == 2, "both orders")
+    outside.publish("moments", rows.encode(_moment(user_id)))
+    summary = wait_for(lambda: outside.blackboard.get(context_key(user_id)), "the summary")
+    assert msgspec.json.decode(str(summary)) == {
+        "userId": user_id,
+        "language": "ko",
+        "country": "KR",
+        "emailKnown": True,
+        "marketingConsent": None,
+        "recentProducts": [{"productId": f"p{number}", "name": f"LAMP No. {number}"} for number in (1, 2, 3)],
+        "orders": 2,
+    }
 
 
 def test_an_event_that_is_a_moment_is_answered(outside: Outside) -> None:

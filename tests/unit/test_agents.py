@@ -208,9 +208,8 @@ def _context_agent(**fields: Any) -> UserContextAgent:
     profiles = FakeProfiles()
     if fields:
         profiles.apply(ProfileUpdate(user_id="u1", event_id="e1", at=START, fields=fields))
-    warehouse = FakeWarehouse(
-        {"UNNEST": [{"product_id": "p1", "name": "Lamp"}, {"product_id": "p2", "name": None}], "COUNT": [{"orders": 3}]}
-    )
+    row = {"orders": 3, "product_id": "p1", "name": "Lamp"}
+    warehouse = FakeWarehouse({"argo.interactions": [row, {**row, "product_id": "p2", "name": None}]})
     return UserContextAgent(_ports(), profiles, warehouse)
 
 
