@@ -15,7 +15,9 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -103,7 +105,7 @@ def server(request: pytest.FixtureRequest) -> FirestoreServer:
     if name not in running:
         log = Path(tempfile.mkdtemp(prefix="argo-firestore-")) / f"{name}.log"
         running[name] = FirestoreServer(name, free_port(), log)
-        request.config.add_cleanup(running[name].stop)
+        request.config.add_cleanup(partial(_stop_quietly, running[name]))
     return running[name]
 
 
@@ -122,7 +124,7 @@ def root(client: firestore.Client, request: pytest.FixtureRequest) -> firestore.
     return client.collection(f"{test}_{uuid.uuid4().hex[:8]}")
 
 
-def read_fields(snapshot: DocumentSnapshot) -> dict[str, object]:
+def read_fields(snapshot: DocumentSnapshot[Any]) -> dict[str, object]:
     """Returns the fields of a document that must exist."""
     fields = snapshot.to_dict()
     assert fields is not None, f"{snapshot.id} does not exist"
@@ -140,6 +142,10 @@ def run_raw(client: firestore.Client, query: query_messages.StructuredQuery) -> 
     request = messages.RunQueryRequest(parent=parent, structured_query=query)
     responses = client._firestore_api.run_query(request=request, retry=None)  # pyright: ignore[reportPrivateUsage] - the only way to the generated client below
     return [response.document.name.rpartition("/")[2] for response in responses if response.document.name]
+
+
+def _stop_quietly(running: FirestoreServer) -> None:
+    running.stop()
 
 
 def _command_of(name: str, port: int) -> list[str]:

@@ -63,12 +63,16 @@ def test_listener_survives_a_restart(own_server: FirestoreServer) -> None:
     other.close()
 
 
+def ignore(_documents: object, _changes: object, _read_time: object) -> None:
+    """Is a listener that does nothing."""
+
+
 def test_stops_quickly_with_open_calls(own_server: FirestoreServer) -> None:
     """Prevents `make down` from hanging on open listeners, transactions and waiting writers."""
     client = own_server.client()
     document = client.document("c/a")
     document.set({"n": 1})
-    watches = [document.on_snapshot(lambda *_: None) for _ in range(5)]
+    watches = [document.on_snapshot(ignore) for _ in range(5)]
     transaction = client.transaction()
     transaction._begin()  # pyright: ignore[reportPrivateUsage] - to leave it open
     document.get(transaction=transaction)

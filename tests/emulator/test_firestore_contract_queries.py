@@ -6,6 +6,7 @@ import pytest
 from google.api_core import exceptions
 from google.cloud import firestore
 from google.cloud.firestore_v1.aggregation import AggregationQuery
+from google.cloud.firestore_v1.base_aggregation import AggregationResult
 from google.cloud.firestore_v1.base_query import And, FieldFilter, Or
 from google.cloud.firestore_v1.types import document as document_messages
 from google.cloud.firestore_v1.types import query as query_messages
@@ -185,9 +186,11 @@ def test_lists(client: firestore.Client, root: firestore.CollectionReference) ->
     assert [collection.id for collection in root.document("real").collections()] == ["one"]
 
 
-def aggregate(query: AggregationQuery) -> dict[str, object]:
+def aggregate(query: object) -> dict[str, object]:
     """Returns an aggregation's values by alias."""
-    return {str(result.alias): result.value for row in query.get() for result in row}
+    assert isinstance(query, AggregationQuery)  # the client annotates its builders with less than they return
+    rows: list[list[AggregationResult]] = list(query.get())  # pyright: ignore[reportAssignmentType] - a list of rows, annotated as one of results
+    return {str(result.alias): result.value for row in rows for result in row}
 
 
 def test_aggregations(filled: firestore.CollectionReference) -> None:
@@ -212,8 +215,9 @@ def test_sum_leaves_integers_when_it_must(root: firestore.CollectionReference) -
 
 def test_count_up_to(client: firestore.Client, filled: firestore.CollectionReference) -> None:
     """Prevents a bounded count from counting on."""
-    counting = filled.count(alias="n")._to_protobuf()  # pyright: ignore[reportPrivateUsage] - the client cannot say up_to
-    counting.aggregations[0].count.up_to = 3
+    count = query_messages.StructuredAggregationQuery.Aggregation.Count(up_to={"value": 3})
+    counted = query_messages.StructuredAggregationQuery.Aggregation(count=count, alias="n")
+    counting = query_messages.StructuredAggregationQuery(structured_query=_select(filled), aggregations=[counted])
     parent = f"projects/{client.project}/databases/(default)/documents"
     api = client._firestore_api  # pyright: ignore[reportPrivateUsage] - see above
     responses = api.run_aggregation_query(request={"parent": parent, "structured_aggregation_query": counting})

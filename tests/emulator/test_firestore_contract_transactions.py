@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from google.api_core import exceptions
 from google.cloud import firestore
+from google.cloud.firestore_v1.async_aggregation import AsyncAggregationQuery
 from google.cloud.firestore_v1.base_query import FieldFilter
 
 from tests.emulator.firestore_servers import FirestoreServer, client, list_ids, read_fields, root, server
@@ -70,8 +71,9 @@ def test_loser_of_a_conflict_is_aborted(server: FirestoreServer, root: firestore
     with ThreadPoolExecutor(2) as pool:
         won = dict(zip([1, 2], pool.map(write_once, [1, 2]), strict=True))
     winners = [number for number, is_winner in won.items() if is_winner]
-    assert len(winners) == 1
-    assert root.document("a").get().get("n") == winners[0]
+    # DIFFERENCE, see the README: the timeout that ends a deadlock in Google's emulator may hit both.
+    assert len(winners) == 1 or (server.name == "google" and not winners)
+    assert root.document("a").get().get("n") == (winners[0] if winners else 0)
 
 
 def test_read_lock_holds_off_other_writers(server: FirestoreServer, root: firestore.CollectionReference) -> None:
@@ -205,7 +207,9 @@ def test_asynchronous_client(server: FirestoreServer, root: firestore.Collection
         found = [s.id async for s in mine.where(filter=FieldFilter("v", ">=", 8)).stream()]
         assert found == ["8", "9"]
         assert read_fields(await counter.get()) == {"n": 5}
-        totals = await mine.count(alias="n").get()
+        counting = mine.count(alias="n")
+        assert isinstance(counting, AsyncAggregationQuery)
+        totals = await counting.get()
         assert totals[0][0].value == 11
         with pytest.raises(exceptions.AlreadyExists):
             await counter.create({})

@@ -3,14 +3,21 @@
 import datetime
 import math
 import time
+from typing import Any, cast
 
 import pytest
 from google.api_core import exceptions
 from google.cloud import firestore
+from google.cloud.firestore_v1.types import write as write_messages
 
 from tests.emulator.firestore_servers import client, list_ids, read_fields, root, server
 
 __all__ = ["client", "root", "server"]  # fixtures
+
+
+def time_of(result: write_messages.WriteResult) -> datetime.datetime:
+    """Returns a write's update time as the datetime that it is; the client annotates it as a Timestamp."""
+    return cast("datetime.datetime", result.update_time)
 
 
 def test_create_twice_conflicts(root: firestore.CollectionReference) -> None:
@@ -44,7 +51,7 @@ def test_merge_keeps_and_set_replaces(root: firestore.CollectionReference) -> No
     document.set({"m": {"a": 1, "b": 1}, "n": 1}, merge=True)
     document.set({"m": {"b": 2, "`": 3}}, merge=True)
     assert read_fields(document.get()) == {"m": {"a": 1, "b": 2, "`": 3}, "n": 1}
-    document.set({"m": {"c": 3}, "n": 5}, merge=["m.c"])
+    document.set({"m": {"c": 3}, "n": 5}, merge=["m.c"])  # pyright: ignore[reportArgumentType] - documented, annotated as bool
     assert read_fields(document.get()) == {"m": {"a": 1, "b": 2, "`": 3, "c": 3}, "n": 1}
     document.set({"z": 0})
     assert read_fields(document.get()) == {"z": 0}
@@ -58,12 +65,12 @@ def test_times_of_a_document(root: firestore.CollectionReference) -> None:
     snapshot = document.get()
     assert snapshot.create_time == first.update_time
     assert snapshot.update_time == second.update_time
-    assert second.update_time > first.update_time
+    assert time_of(second) > time_of(first)
     same = document.set({"v": 2})
     assert same.update_time == second.update_time, "a write without effect keeps the update time"
     document.delete()
     document.set({"v": 2})
-    assert document.get().create_time > second.update_time
+    assert document.get().create_time > time_of(second)
 
 
 def test_update_time_precondition(client: firestore.Client, root: firestore.CollectionReference) -> None:
@@ -154,7 +161,7 @@ def test_transform(root: firestore.CollectionReference, name: str) -> None:
     stored = document.get().get("v")
     assert stored == after
     assert type(stored) is type(after)
-    kind = "null_value" if name in ARRAYS else {int: "integer_value", float: "double_value"}[type(after)]
+    kind = "null_value" if name in ARRAYS else "integer_value" if isinstance(after, int) else "double_value"
     assert kind in result.transform_results[0]
 
 
@@ -176,12 +183,12 @@ def test_get_all_and_masks(client: firestore.Client, root: firestore.CollectionR
 
 def test_read_at_an_earlier_time(root: firestore.CollectionReference) -> None:
     """Prevents reads at a time from showing what was written later."""
-    first = root.document("a").set({"v": 1})
+    first = time_of(root.document("a").set({"v": 1}))
     time.sleep(0.01)
     root.document("a").set({"v": 2})
     root.document("b").set({"v": 2})
-    assert root.document("a").get(read_time=first.update_time).get("v") == 1
-    assert [s.id for s in root.stream(read_time=first.update_time)] == ["a"]
+    assert root.document("a").get(read_time=first).get("v") == 1
+    assert [s.id for s in root.stream(read_time=first)] == ["a"]
 
 
 def test_automatic_ids(root: firestore.CollectionReference) -> None:
@@ -214,7 +221,12 @@ def test_bulk_writer_reports_each_failure(client: firestore.Client, root: firest
     root.document("taken").set({"v": 0})
     failed: list[str] = []
     bulk = client.bulk_writer()
-    bulk.on_write_error(lambda error, _: failed.append(error.operation.reference.id) or False)
+
+    def note_failure(error: Any, _: object) -> bool:
+        failed.append(error.operation.reference.id)  # the client types this less than it is
+        return False
+
+    bulk.on_write_error(note_failure)
     bulk.create(root.document("taken"), {"v": 1})
     bulk.create(root.document("new"), {"v": 1})
     bulk.flush()
