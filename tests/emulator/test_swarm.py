@@ -226,6 +226,32 @@ def test_somebody_without_an_address_is_skipped_and_that_is_told(outside: Outsid
     wait_for(lambda: outside.select(told, u=user_id), "the event Email Skipped")
 
 
+def test_two_actions_at_once_give_one_person_one_email(outside: Outside) -> None:
+    """Prevents: a frequency cap that holds only when actions come one after another."""
+    user_id = _person(outside, email="dan@shop.example")
+    content = {"subject": "s", "text": "{{unsubscribe}}", "html": "<p>{{unsubscribe}}</p>"}
+    actions = [
+        rows.Action(
+            action_id=f"{user_id}-{number}",
+            task_id="t",
+            moment_id="m",
+            kind="email",
+            user_id=user_id,
+            created_at=datetime.now(UTC),
+            approved_by="SecurityGuardianAgent",
+            content=msgspec.json.encode(content).decode(),
+        )
+        for number in range(5)
+    ]
+    outside.publish("actions", *(rows.encode(action) for action in actions * 2))
+    wait_for(
+        lambda: all(outside.document("outbox", action.action_id).get("reported") for action in actions), "five outcomes"
+    )
+    states = sorted(outside.document("outbox", action.action_id)["state"] for action in actions)
+    assert states == ["SENT", *["SKIPPED"] * 4]
+    assert len(outside.mails("dan@shop.example")) == 1
+
+
 def test_agents_killed_in_mid_task_lose_nothing(outside: Outside) -> None:
     """Prevents: a task that hangs, or two emails, because processes died while they worked."""
     people = {f"kim{number}@shop.example": "" for number in range(6)}

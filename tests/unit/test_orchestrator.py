@@ -11,6 +11,9 @@ from agents.errors import Poison, StepFailed
 from agents.swarm.agent import Task
 from agents.swarm.playbooks import OnFailure, Playbook
 from agents.swarm.playbooks import load as load_playbooks
+from functions import orchestrate as entry
+from functions.push import Delivery
+from schemas import topology
 from schemas.messages import (
     AgentMessage,
     Json,
@@ -330,3 +333,21 @@ def test_the_orchestrators_own_events_are_ignored() -> None:
     before = len(world.bus.sent)
     world.orchestrator.take_result(_encode(world.outcomes()[0]))
     assert len(world.bus.sent) == before
+
+
+def test_every_path_of_the_topology_reaches_its_method(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents: a subscription whose messages are all poison because function and topology name other paths."""
+    paths = {one.push.path for one in topology.load().subscriptions if one.push and one.push.function == "orchestrate"}
+    world = World()
+    monkeypatch.setattr(entry, "_orchestrator", lambda: world.orchestrator)
+    for path in paths:
+        with pytest.raises(Poison, match=r"^(?!orchestrate knows)"):
+            entry.handle_delivery(_delivery(path, b"{}"))
+    with pytest.raises(Poison, match="orchestrate knows"):
+        entry.handle_delivery(_delivery("/", b"{}"))
+    entry.handle_delivery(_delivery("/moment", make_moment()))
+    assert len(world.requests("summarise")) == 1
+
+
+def _delivery(path: str, data: bytes) -> Delivery:
+    return Delivery(message_id="1", data=data, attributes={}, subscription="s", attempt=1, path=path)
