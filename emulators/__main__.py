@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,8 @@ def run_up(parsed: argparse.Namespace) -> int:
         print(f"already up in {parsed.dir}")
         print_table(state)
         return 0 if state.is_healthy else 1
+    for number in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: no half cloud is left
+        signal.signal(number, signal.default_int_handler)
     supervisor = start_supervisor(parsed.dir, _repeat_flags(parsed))
     try:
         state = await_ready(parsed.dir, supervisor, _print_progress)

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -217,9 +217,13 @@ class Supervisor:
             await asyncio.sleep(pause_seconds)
             pause_seconds = min(pause_seconds * 2, _LAST_PAUSE_SECONDS)
             self._start(child, Status.RESTARTING)
-            with suppress(StartError):  # it died again: the next round counts it
-                while not await self._is_ready(child):
-                    await asyncio.sleep(LOOK_SECONDS)
+            while child.exit_text() is None:
+                try:
+                    if await self._is_ready(child):
+                        break
+                except StartError as error:  # its code may be mended while it runs
+                    child.health.reason = error.reason
+                await asyncio.sleep(LOOK_SECONDS)
 
     async def _stand_by(self) -> None:
         await self._stopping.wait()

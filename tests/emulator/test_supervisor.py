@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from google.cloud import pubsub_v1
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import pubsub_v1, storage
 
 from emulators.cloud import LaptopCloud
 from emulators.ports import HOST
@@ -148,6 +149,28 @@ class TestEnvironment:
         assert stub_cloud.run_job("tidy_up").returncode == 7
 
 
+class TestSetup:
+    def test_a_second_setup_doubles_nothing_and_follows_a_moved_function(
+        self, stub_cloud: LaptopCloud, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Prevents: pushes to the port of an earlier cloud in a Pub/Sub that outlived it; doubled notifications."""
+        for name in ("PUBSUB_EMULATOR_HOST", "STORAGE_EMULATOR_HOST"):
+            monkeypatch.setenv(name, stub_cloud.env[name])
+        command = [sys.executable, "-m", "emulators.setup", "--topology", str(STUB / "topology.yaml")]
+        command += ["--secrets", str(stub_cloud.directory / "secrets.json")]
+        environ = {**stub_cloud.state.environment, "NEO4J_PASSWORD": stub_cloud.env["NEO4J_PASSWORD"]}
+        home = stub_cloud.env["ARGO_FIRST_URL"]
+        for url in ("http://127.0.0.1:1", home):
+            moved = {**environ, "ARGO_FIRST_URL": url}
+            result = subprocess.run(command, cwd=REPOSITORY, env=moved, capture_output=True, text=True, check=False)
+            assert result.returncode == 0, result.stderr
+            name = "projects/argo-local/subscriptions/user-interactions-first"
+            found = pubsub_v1.SubscriberClient().get_subscription(subscription=name)
+            assert found.push_config.push_endpoint == f"{url}/pushed"
+        client = storage.Client(project="argo-local", credentials=AnonymousCredentials())
+        assert len(list(client.bucket("argo-local-landing").list_notifications())) == 1
+
+
 class TestDeaths:
     def test_a_killed_function_comes_back_and_gets_what_it_missed(
         self, stub_cloud: LaptopCloud, monkeypatch: pytest.MonkeyPatch
@@ -191,13 +214,16 @@ class TestDeaths:
         assert run_cli(started, "down").returncode == 0
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-    def test_an_interrupted_start_leaves_nothing(self, started: Path, number: signal.Signals) -> None:
+    @pytest.mark.parametrize(("word", "code"), [("run", 0), ("up", 130)])
+    def test_an_interrupted_start_leaves_nothing(
+        self, started: Path, word: str, code: int, number: signal.Signals
+    ) -> None:
         """Prevents: processes left by a Ctrl-C, a `kill` or a closed terminal while the cloud is starting."""
-        command = [sys.executable, "-m", "emulators", "run", "--dir", str(started), *STUB_FLAGS]
+        command = [sys.executable, "-m", "emulators", word, "--dir", str(started), *STUB_FLAGS]
         process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL)
         wait_until(lambda: len(find_survivors(started)) > 3, 10, "processes have started")
         process.send_signal(number)
-        assert process.wait(15) == 0
+        assert process.wait(15) == code
         assert not find_survivors(started)
         assert read_state(started) is None
 
