@@ -22,7 +22,10 @@ class NothingToLearn(Exception):
 def run() -> None:
     """Train once."""
     started = time.monotonic()
-    count = train(bigquery(), datetime.now(UTC))
+    try:
+        count = train(bigquery(), datetime.now(UTC))
+    except NothingToLearn as reason:
+        raise SystemExit(f"train_candidates: {reason}") from reason
     log.info("train_candidates: %d candidates in %.1f s", count, time.monotonic() - started)
 
 

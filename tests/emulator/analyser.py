@@ -51,7 +51,11 @@ class Analyser:
         Raises:
             zetasql.core.exceptions.ZetaSQLError: the statement is not GoogleSQL over our tables; says where and why.
         """
-        return {column: _NAMES.get(kind.type_kind, "") for column, kind in self._analyse(self._queries[name].query)}
+        return self.columns_of(self._queries[name].query)
+
+    def columns_of(self, sql: str) -> dict[str, str]:
+        """The columns that a statement of the code's own returns; see `columns`."""
+        return {column: _NAMES.get(kind.type_kind, "") for column, kind in self._analyse(sql)}
 
     def _analyse(self, sql: str) -> list[tuple[str, Any]]:
         statement: Any = Analyzer(self._options, self._catalog).analyze_statement(sql)

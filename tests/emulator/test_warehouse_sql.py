@@ -17,7 +17,11 @@ from typing import Any, cast
 import pytest
 from google.cloud import bigquery
 
+from agents import moments
+from agents.recommender import candidates
+from agents.swarm import user_context
 from emulators.cloud import LaptopCloud
+from functions.jobs import sync_graph, train_candidates
 from schemas import rows as contracts
 from schemas import warehouse
 from tests.emulator.analyser import Analyser
@@ -29,6 +33,14 @@ FIXTURES = Path(__file__).with_name("sql")
 QUERIES = {
     query.name: query
     for query in (*warehouse.views(), *warehouse.read_queries("moments"), *warehouse.read_queries("models"))
+}
+STATEMENTS = {
+    "candidates": candidates.CANDIDATES,
+    "popular": candidates.POPULAR,
+    "known moments": moments.KNOWN,
+    "events for the graph": sync_graph.EVENTS.format(limit=1),
+    "orders to learn from": train_candidates.ORDERS,
+    **{name: value for name, value in vars(user_context).items() if name.endswith("_SQL")},
 }
 _AGO = re.compile(r"now-(\d+)d")
 
@@ -51,6 +63,12 @@ def client(cloud: LaptopCloud) -> Generator[bigquery.Client]:
 def test_bigquery_would_take_it(analyser: Analyser, name: str) -> None:
     """Prevents: a statement that DuckDB forgives and BigQuery refuses, found only by a deployment."""
     assert analyser.columns(name), f"{name} returns nothing"
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_bigquery_would_take_what_the_code_asks(analyser: Analyser, name: str) -> None:
+    """Prevents: the same, in a statement that stands beside the code that needs it."""
+    assert analyser.columns_of(STATEMENTS[name])
 
 
 @pytest.mark.parametrize("name", [query.name for query in warehouse.moments()])
@@ -96,7 +114,8 @@ def test_it_answers_as_worked_out_by_hand(client: bigquery.Client, name: str) ->
     if not fixture.get("ordered"):
         answer, expected = _sort(answer, expected), _sort(expected, expected)
     assert len(answer) == len(expected), answer
-    assert [{key: row[key] for key in wanted} for row, wanted in zip(answer, expected, strict=True)] == expected
+    shown = zip(answer, expected, strict=True)
+    assert [{key: _read_json(row[key], value) for key, value in wanted.items()} for row, wanted in shown] == expected
 
 
 def _sort(found: list[dict[str, Any]], expected: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -156,6 +175,11 @@ def _to_plain(value: object) -> Any:
     if isinstance(value, dict):
         return {name: _to_plain(part) for name, part in cast(dict[str, object], value).items()}
     return value
+
+
+def _read_json(value: Any, wanted: object) -> Any:
+    """A JSON column's value: an object from BigQuery, its text from bqemulator."""
+    return json.loads(value) if isinstance(value, str) and isinstance(wanted, dict) else value
 
 
 def _schema(table: str) -> list[dict[str, Any]]:

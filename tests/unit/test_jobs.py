@@ -116,3 +116,10 @@ def test_a_product_is_what_its_latest_named_event_says() -> None:
     ]
     sync(FakeWarehouse({"argo.interactions": rows}), graph)
     assert written(graph, "products") == [{"productId": "p", "name": "New", "price": 2.5, "categories": ["toys"]}]
+
+
+def test_a_refusal_is_one_line_and_an_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents: a stack trace where an operator needs a reason."""
+    monkeypatch.setattr("functions.jobs.train_candidates.bigquery", FakeWarehouse)
+    with pytest.raises(SystemExit, match=r"train_candidates: .*order_completed"):
+        main(["train_candidates"])

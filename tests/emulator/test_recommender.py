@@ -1,0 +1,185 @@
+"""The recommender on real stores: warehouse to graph, candidates, and one answer over HTTP.
+
+Every id here begins with this run's own prefix, because the cloud is shared with other tests.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Generator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, LiteralString
+from uuid import uuid4
+
+import httpx
+import pytest
+from google.cloud import bigquery
+from neo4j import Driver, GraphDatabase
+
+from emulators.cloud import LaptopCloud, job_command, job_environment
+from functions.jobs.sync_graph import BATCH_ROWS
+from tests.emulator.cloud import cloud
+from tests.emulator.standins import wait_until
+
+__all__ = ["cloud"]
+
+RUN = uuid4().hex[:8]
+BUNTING, BAG, TEAPOT, LAMP = (f"{RUN}-{name}" for name in ("bunting", "bag", "teapot", "lamp"))
+# From the event outwards: from the user inwards ArcadeDB walks over every person once per event.
+COUNTS: LiteralString = """
+MATCH (event:Event)-[:ON]->(product:Product) WHERE event.eventId STARTS WITH $run
+MATCH (event)<-[:CONTAINS]-(session:Session)
+MATCH (session)<-[:STARTED]-(user:User)
+RETURN count(DISTINCT event) AS events, count(DISTINCT user) AS users, count(DISTINCT session) AS sessions,
+  count(DISTINCT product) AS products, count(*) AS paths
+"""
+EVENTS: LiteralString = "MATCH (event:Event) WHERE event.eventId STARTS WITH $run RETURN count(event) AS events"
+
+
+@pytest.fixture(scope="module")
+def warehouse(cloud: LaptopCloud) -> Generator[bigquery.Client]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("GOOGLE_APPLICATION_CREDENTIALS", "BIGQUERY_EMULATOR_HOST"):
+            patch.setenv(name, cloud.env[name])
+        with bigquery.Client(project=cloud.env["GOOGLE_CLOUD_PROJECT"]) as client:
+            yield client
+
+
+@pytest.fixture(scope="module")
+def graph(cloud: LaptopCloud) -> Generator[Driver]:
+    login = (cloud.env["NEO4J_USERNAME"], cloud.env["NEO4J_PASSWORD"])
+    with GraphDatabase.driver(cloud.env["NEO4J_URI"], auth=login, notifications_min_severity="OFF") as driver:
+        yield driver
+
+
+@pytest.fixture(scope="module")
+def shop(cloud: LaptopCloud, warehouse: bigquery.Client) -> str:
+    """Eight people bought the bunting with the bag, two with the lamp; one bought the bunting alone, and is returned."""
+    baskets = [[BUNTING, BAG]] * 8 + [[BUNTING, LAMP]] * 2 + [[BUNTING]] + [[TEAPOT]] * 3
+    rows = [make_order(f"shop{number}", f"person{number}", basket) for number, basket in enumerate(baskets)]
+    insert(warehouse, rows)
+    run_job(cloud, "sync_graph")
+    run_job(cloud, "train_candidates")
+    return f"{RUN}-person10"
+
+
+def make_order(event: str, person: str, products: list[str], **fields: object) -> dict[str, Any]:
+    now = datetime.now(UTC)
+    return {
+        "event_id": f"{RUN}-{event}",
+        "event_type": "order_completed",
+        "event_timestamp": (now - timedelta(days=1)).isoformat(),
+        "received_at": now.isoformat(),
+        "source": "test",
+        "user_id": f"{RUN}-{person}",
+        "products": [{"product_id": product, "name": product.upper(), "price": "2.5"} for product in products],
+        **fields,
+    }
+
+
+def insert(client: bigquery.Client, rows: list[dict[str, Any]]) -> None:
+    for start in range(0, len(rows), 1000):
+        table = f"{client.project}.argo.user_interactions"
+        assert client.insert_rows_json(table, rows[start : start + 1000]) == []
+
+
+def run_job(cloud: LaptopCloud, name: str) -> None:
+    ended = cloud.run_job(name)
+    assert ended.returncode == 0, ended.stderr
+
+
+def count(cloud: LaptopCloud, graph: Driver, part: str, statement: LiteralString = COUNTS) -> dict[str, int]:
+    """What the graph has of this run's events whose id goes on with `part`."""
+    parameters = {"run": f"{RUN}-{part}"}
+    (record,) = graph.execute_query(statement, parameters, database_=cloud.env["NEO4J_DATABASE"]).records
+    return record.data()
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_second_sync_changes_nothing(cloud: LaptopCloud, graph: Driver) -> None:
+    """Prevents: a graph that doubles every time the job overlaps itself."""
+    before = count(cloud, graph, "shop")
+    run_job(cloud, "sync_graph")
+    assert count(cloud, graph, "shop") == before
+    assert before == {"events": 14, "users": 14, "sessions": 14, "products": 4, "paths": 24}
+
+
+def test_a_killed_sync_goes_on_where_it_stopped(
+    cloud: LaptopCloud, graph: Driver, warehouse: bigquery.Client, tmp_path: Path
+) -> None:
+    """Prevents: events that a crash leaves out for ever, and a crash that leaves half an event."""
+    total = 3 * BATCH_ROWS
+    received = datetime.now(UTC).isoformat()
+    insert(warehouse, [make_order(f"kill{n:05}", f"killed{n}", [TEAPOT], received_at=received) for n in range(total)])
+    with (tmp_path / "log").open("w") as log:
+        environment = job_environment(cloud.state.environment, "sync_graph")
+        job = subprocess.Popen(job_command("sync_graph"), cwd=cloud.state.root, env=environment, stderr=log)
+        wait_until(lambda: count(cloud, graph, "kill", EVENTS)["events"] > 0, seconds=60)
+        job.kill()
+        job.wait()
+    assert count(cloud, graph, "kill", EVENTS)["events"] < total, "it was not killed midway"
+    run_job(cloud, "sync_graph")
+    assert count(cloud, graph, "kill") == {
+        **{"events": total, "users": total, "sessions": total},
+        **{"products": 1, "paths": total},
+    }
+
+
+def test_a_login_takes_the_visit_before_it_along(cloud: LaptopCloud, graph: Driver, warehouse: bigquery.Client) -> None:
+    """Prevents: one person who is two in the graph, or an event in two sessions."""
+    device = f"{RUN}-device"
+    insert(warehouse, [make_order("login0", "", [TEAPOT], user_id=None, anonymous_id=device)])
+    run_job(cloud, "sync_graph")
+    assert count(cloud, graph, "login")["users"] == 1
+    later = {"event_type": "identify", "anonymous_id": device}
+    insert(warehouse, [make_order("login1", "known", [LAMP], **later)])
+    run_job(cloud, "sync_graph")
+    assert count(cloud, graph, "login") == {"events": 2, "users": 1, "sessions": 1, "products": 2, "paths": 2}
+    found = graph.execute_query(
+        "MATCH (user:User {userId: $id}) RETURN user", {"id": device}, database_=cloud.env["NEO4J_DATABASE"]
+    )
+    assert found.records == []
+
+
+def test_what_goes_with_a_persons_purchase_is_recommended_with_its_path(cloud: LaptopCloud, shop: str) -> None:
+    """Prevents: a recommender whose parts work and whose answer nobody would understand."""
+    answer = ask(cloud, user_id=shop, explain="true")
+    first = answer["items"][0]
+    assert (answer["user_id"], first["product_id"], first["price"]) == (shop, BAG, 2.5)
+    assert first["paths"] == [f"{BUNTING.upper()} → bought together in 8 orders → {BAG.upper()}"]
+    assert BUNTING not in {item["product_id"] for item in answer["items"]}
+    assert answer["choice"]["product_id"] in {item["product_id"] for item in answer["items"]}
+    assert answer["choice"]["reason"]
+
+
+def test_what_was_served_is_on_record(cloud: LaptopCloud, warehouse: bigquery.Client, shop: str) -> None:
+    """Prevents: an acceptance rate without its denominator."""
+    sql = f"SELECT product_id, chosen_by FROM argo.recommendations WHERE user_id = '{shop}'"
+    choice = ask(cloud, user_id=shop)["choice"]
+
+    def is_recorded() -> bool:
+        served = {"product_id": choice["product_id"], "chosen_by": choice["chosen_by"]}
+        return served in [dict(row.items()) for row in warehouse.query(sql).result()]
+
+    wait_until(is_recorded, seconds=20)
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_stranger_gets_an_answer(cloud: LaptopCloud) -> None:
+    """Prevents: a first visit without a recommendation."""
+    answer = ask(cloud, user_id=f"{RUN}-stranger", limit="3")
+    assert len(answer["items"]) == 3
+
+
+def test_a_request_without_a_person_is_refused_plainly(cloud: LaptopCloud) -> None:
+    """Prevents: a 500 where a client could be told what to change."""
+    answer = httpx.get(f"{cloud.endpoint('recommend')}/v1/recommend", timeout=30)
+    assert answer.status_code == 400
+    assert "user_id" in answer.json()["error"]
+
+
+def ask(cloud: LaptopCloud, **parameters: str) -> dict[str, Any]:
+    answer = httpx.get(f"{cloud.endpoint('recommend')}/v1/recommend", params=parameters, timeout=60)
+    assert answer.status_code == 200, f"{answer.text}\n{cloud.log_tail('recommend')}"
+    return answer.json()
