@@ -135,9 +135,10 @@ def compose_mail(action: Action, content: Content, recipient: str, ports: Ports)
 
 
 def _write_outcome(action: Action, entry: Entry) -> Outcome:
-    properties = {"action_id": action.action_id, "moment_id": action.moment_id, "product_id": action.product_id or ""}
-    if entry.reason:
-        properties["reason"] = entry.reason
+    properties = {"action_id": action.action_id, "moment_id": action.moment_id, "reason": entry.reason}
+    if entry.state is State.SENT:
+        # Of a mail that never came the person saw no product, so its event must not tie one to them.
+        properties["product_id"] = action.product_id or ""
     return Outcome(
         event=_EVENTS[entry.state],
         message_id=derive_id(action.action_id, entry.state.value.lower()),

@@ -28,8 +28,8 @@ from schemas.messages import AgentMessage, Json, Kind, Status, StepResult, deriv
 TASKS_TOPIC = "agent-tasks"
 RESULTS_TOPIC = "agent-results"
 ACTIONS_TOPIC = "actions"
-# What agents get of an event that is its own moment; traits and properties may hold personal data, and every word
-# between agents is kept.
+# What a playbook's conditions and agents get of an event that is its own moment; traits and properties may hold
+# personal data, and every word between agents is kept.
 EVENT_FIELDS = ("event_id", "event_type", "event_timestamp", "order_id", "revenue", "currency", "products")
 log = logging.getLogger(__name__)
 
@@ -50,17 +50,6 @@ class _Event(msgspec.Struct, frozen=True):
     user_id: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Situation:
-    """A moment, and what its conditions are checked against (`seen`), which may be more than what is kept of it."""
-
-    moment_id: str
-    kind: str
-    user_id: str
-    seen: Json
-    kept: Json
-
-
 class Orchestrator:
     """Runs playbooks."""
 
@@ -70,26 +59,13 @@ class Orchestrator:
 
     def take_event(self, data: bytes) -> None:
         """An event that is a moment by itself; without a user id nobody knows whom to write to, so nothing happens."""
-        event = _decode(data, _Event)
-        row: Json = _decode(data, dict[str, Any])
-        if event.user_id:
-            self._start(
-                _Situation(
-                    moment_id=derive_id(event.event_type, event.event_id),
-                    kind=event.event_type,
-                    user_id=event.user_id,
-                    seen=row,
-                    kept={field: row[field] for field in EVENT_FIELDS if field in row},
-                )
-            )
+        moment = read_event_moment(data, self._ports.now())
+        if moment:
+            self._start(moment)
 
     def take_moment(self, data: bytes) -> None:
         """A moment that a job found."""
-        moment = _decode(data, rows.Moment)
-        found: Json = _decode(moment.data.encode(), dict[str, Any])
-        self._start(
-            _Situation(moment_id=moment.moment_id, kind=moment.kind, user_id=moment.user_id, seen=found, kept=found)
-        )
+        self._start(_decode(data, rows.Moment))
 
     def take_result(self, data: bytes) -> None:
         """An agent's answer; events on the same topic are for the record only."""
@@ -107,18 +83,19 @@ class Orchestrator:
         reason = f"{message.target_agent} could not handle the request{f' in {attempts} attempts' if attempts else ''}"
         self._settle(message, message.target_agent, StepResult(status=Status.FAILED, reason=reason))
 
-    def _start(self, situation: _Situation) -> None:
+    def _start(self, moment: rows.Moment) -> None:
         now = self._ports.now()
+        found: Json = _decode(moment.data.encode(), dict[str, Any])
         for playbook in self._ports.playbooks.values():
-            if not playbook.applies_to(situation.kind, situation.seen):
+            if not playbook.applies_to(moment.kind, found):
                 continue
             record = Record(
-                task_id=task_id_of(situation.moment_id, playbook.playbook),
+                task_id=task_id_of(moment.moment_id, playbook.playbook),
                 playbook=playbook.playbook,
-                moment_id=situation.moment_id,
-                kind=situation.kind,
-                user_id=situation.user_id,
-                data=situation.kept,
+                moment_id=moment.moment_id,
+                kind=moment.kind,
+                user_id=moment.user_id,
+                data=found,
                 started_at=now,
                 deadline=now + timedelta(seconds=playbook.deadline_seconds),
             )
@@ -202,6 +179,22 @@ class Orchestrator:
     def _publish(self, topic: str, message: AgentMessage) -> None:
         outgoing = Outgoing(data=msgspec.json.encode(message), attributes=message.attributes())
         send_all(self._ports.bus, topic, [outgoing])
+
+
+def read_event_moment(data: bytes, now: datetime) -> rows.Moment | None:
+    """The moment that an event (a row of user_interactions) is, or None when nobody is known behind it."""
+    event = _decode(data, _Event)
+    if not event.user_id:
+        return None
+    row: Json = _decode(data, dict[str, Any])
+    kept = {field: row[field] for field in EVENT_FIELDS if field in row}
+    return rows.Moment(
+        moment_id=derive_id(event.event_type, event.event_id),
+        kind=event.event_type,
+        user_id=event.user_id,
+        detected_at=now,
+        data=msgspec.json.encode(kept).decode(),
+    )
 
 
 def find_outcome(playbook: Playbook, progress: Progress, *, late: bool) -> StepResult | None:

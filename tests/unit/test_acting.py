@@ -210,6 +210,7 @@ def test_people_who_must_not_get_mail_get_none(fields: Json, reason: str) -> Non
     [told] = world.outcomes.reported
     assert told.event == "Email Skipped"
     assert reason in told.properties["reason"]
+    assert "product_id" not in told.properties, "the person never saw it"
     assert not world.outbox.contacts, "a mail that was not sent must not use up the person's day"
 
 
