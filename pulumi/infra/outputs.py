@@ -1,0 +1,50 @@
+"""What `pulumi stack output` tells an operator: addresses, names, and the first lines worth typing. No secret is here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pulumi
+import pulumi_gcp as gcp
+
+from infra.gateway import Gateway
+from infra.naming import dashed
+from infra.settings import Place
+from schemas.topology import Topology, bucket_id
+
+
+def export_outputs(
+    place: Place, topology: Topology, services: Mapping[str, gcp.cloudrunv2.Service], gateway: Gateway | None
+) -> None:
+    """Exports everything."""
+    pulumi.export("project", place.project)
+    pulumi.export("region", place.region)
+    pulumi.export("dataset", f"{place.project}:{topology.dataset}")
+    pulumi.export("topics", [topic.name for topic in topology.topics])
+    pulumi.export("buckets", {bucket.name: bucket_id(place.project, bucket.name) for bucket in topology.buckets})
+    pulumi.export("function_urls", {name: service.uri for name, service in services.items()})
+    pulumi.export("registry", f"{place.region}-docker.pkg.dev/{place.project}/argo")
+    if gateway:
+        pulumi.export("public_urls", {name: f"https://{host}" for name, host in gateway.hosts.items()})
+        pulumi.export("dns_records", _describe_records(gateway))
+    pulumi.export("secrets_to_fill", {entry.name: _fill_line(entry.name, place) for entry in topology.secrets})
+    pulumi.export("try_first", _first_lines(place, topology))
+
+
+def _describe_records(gateway: Gateway) -> pulumi.Output[list[str]]:
+    hosts = sorted(gateway.hosts.values())
+    return gateway.address.address.apply(lambda address: [f"{host}. A {address}" for host in hosts])
+
+
+def _fill_line(secret: str, place: Place) -> str:
+    return f"gcloud secrets versions add {secret} --project={place.project} --data-file=-"
+
+
+def _first_lines(place: Place, topology: Topology) -> list[str]:
+    at = f"--project={place.project}"
+    held = [entry.name for entry in topology.subscriptions if entry.pull]
+    return [
+        f"bq head --project_id={place.project} --max_rows=10 {topology.dataset}.user_interactions",
+        *(f"gcloud pubsub subscriptions pull {name} {at} --limit=10" for name in held),
+        *(f"gcloud run jobs execute {dashed(job.name)} {at} --region={place.region} --wait" for job in topology.jobs),
+    ]

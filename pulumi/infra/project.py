@@ -1,0 +1,76 @@
+"""The project's ground: Google's APIs, and the agents in whose name Google's services act inside it.
+
+Does not create the project, its billing or the operator's own rights: those exist before the first `pulumi up`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_gcp as gcp
+
+from infra.settings import Place
+
+APIS = (
+    "aiplatform",
+    "artifactregistry",
+    "bigquery",
+    "billingbudgets",
+    "cloudkms",
+    "cloudscheduler",
+    "compute",
+    "dns",
+    "firebaserules",
+    "firestore",
+    "iam",
+    "memorystore",
+    "monitoring",
+    "networkconnectivity",
+    "pubsub",
+    "run",
+    "secretmanager",
+    "serviceconsumermanagement",
+    "storage",
+)
+# Agents whose existence Google guarantees only once asked; each needs a grant of ours before its first use.
+_ASKED = ("firestore", "memorystore", "pubsub", "secretmanager")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectArgs:
+    """`place` says which project."""
+
+    place: Place
+
+
+class Project(pulumi.ComponentResource):
+    """Enabled APIs, and the service agents by the name of their service."""
+
+    def __init__(self, name: str, args: ProjectArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("argo:project:Project", name, None, opts)
+        self.apis = [
+            gcp.projects.Service(
+                f"api-{api}",
+                service=f"{api}.googleapis.com",
+                project=args.place.project,
+                disable_on_destroy=False,  # another stack or a person may use it in the same project
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+            for api in APIS
+        ]
+        self.agents: dict[str, pulumi.Output[str]] = {
+            service: gcp.projects.ServiceIdentity(
+                f"agent-{service}",
+                service=f"{service}.googleapis.com",
+                project=args.place.project,
+                opts=pulumi.ResourceOptions(parent=self, depends_on=self.apis),
+            ).member
+            for service in _ASKED
+        }
+        after = pulumi.InvokeOutputOptions(depends_on=self.apis)
+        storage = gcp.storage.get_project_service_account_output(project=args.place.project, opts=after)
+        bigquery = gcp.bigquery.get_default_service_account_output(project=args.place.project, opts=after)
+        self.agents["storage"] = pulumi.Output.concat("serviceAccount:", storage.email_address)
+        self.agents["bigquery"] = pulumi.Output.concat("serviceAccount:", bigquery.email)
+        self.register_outputs({})
