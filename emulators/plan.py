@@ -70,6 +70,11 @@ def make_plan(settings: Settings, topology: Topology, ports: Ports) -> Plan:
     local = {name: base[name] for name in ("GOOGLE_CLOUD_PROJECT", "GOOGLE_APPLICATION_CREDENTIALS")}
     local |= shared | secrets
     local |= {"ARGO_MAILBOX_URL": addresses["mailbox"], "ARGO_WRITE_KEY": credentials.write_key}
+    local |= {  # for gcloud and bq: without these bq asks for a login, and for --api and --project_id
+        "CLOUDSDK_CORE_PROJECT": base["GOOGLE_CLOUD_PROJECT"],
+        "CLOUDSDK_AUTH_ACCESS_TOKEN": "laptop",
+        "CLOUDSDK_API_ENDPOINT_OVERRIDES_BIGQUERY": f"{addresses['bigquery']}/",
+    }
     local |= {OWNED: name_owned(store.name for store in stores if store.kind is Kind.STORE)}
     return Plan(services=services, environment=environment, local=local, credentials=credentials)
 

@@ -6,8 +6,16 @@ Owns what bqemulator needs before it starts without a network. Creating the data
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from fastapi import FastAPI, HTTPException
+
+from emulators.google import find_platform
 
 
 def main() -> None:
@@ -25,14 +33,36 @@ def main() -> None:
     import_extension("spatial")
     os.environ["BQEMU_ENABLE_FORMAT_EXTENSIONS"] = "false"  # avro and others: nobody here loads them, it would download
 
+    from bqemulator import server
+    from bqemulator.api import create_app
     from bqemulator.cli import main as serve
 
+    # The one place where bqemulator 1.4.0 can be given a route.
+    url = f"http://{arguments.host}:{arguments.port}/"
+    setattr(server, "create_app", partial(_create_app, create_app, url))  # noqa: B010 - not its public name
     sys.argv = [
         *("bqemulator", "start", "--ephemeral", "--project", arguments.project, "--log-level", "warning"),
         *("--rest-host", arguments.host, "--rest-port", str(arguments.port)),
         *("--grpc-host", arguments.host, "--grpc-port", str(arguments.grpc_port)),
     ]
     serve()
+
+
+def _create_app(create: Callable[..., FastAPI], url: str, *context: object) -> FastAPI:
+    """bqemulator's app and the discovery document, without which Google's `bq --api=...` does nothing."""
+    app = create(*context)
+    app.add_api_route("/$discovery/rest", partial(_describe_api, url), methods=["GET"])
+    return app
+
+
+def _describe_api(url: str) -> dict[str, Any]:
+    """The document that `bq` itself brings, with this server's address; nobody asks for it where there is no `bq`."""
+    platform = find_platform()
+    path = platform / "bq" / "discovery_next" / "bigquery.json" if platform else None
+    if path is None or not path.is_file():
+        raise HTTPException(404, "the Google Cloud SDK, which has the discovery document, is not on this machine")
+    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return {**document, "rootUrl": url, "baseUrl": f"{url}{document['servicePath']}"}
 
 
 if __name__ == "__main__":

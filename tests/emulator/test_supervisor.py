@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -122,6 +124,18 @@ class TestEnvironment:
         assert path.stat().st_mode & 0o077 == 0
         wanted = {"PUBSUB_EMULATOR_HOST", "NEO4J_PASSWORD", "ARGO_WRITE_KEY", "ARGO_MAILBOX_URL", "ARGO_THE_SECOND_URL"}
         assert wanted <= stub_cloud.env.keys()
+
+    def test_bq_needs_nothing_but_local_env(self, stub_cloud: LaptopCloud) -> None:
+        """Prevents: an analyst's own tool that wants a login, a project or an address first."""
+        url = f"{stub_cloud.endpoint('bigquery')}/$discovery/rest?version=v2"
+        if shutil.which("bq") is None:  # nobody asks for the document then, and only the SDK has it
+            with pytest.raises(urllib.error.HTTPError, match="404"):
+                urllib.request.urlopen(url, timeout=10)
+            return
+        command = ["bq", "query", "--nouse_legacy_sql", "--format=json", "SELECT COUNT(*) AS n FROM argo.moments"]
+        environ = {**os.environ, **stub_cloud.env}
+        result = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=60)
+        assert (result.returncode, result.stdout.strip()) == (0, '[{"n":"0"}]'), result.stdout + result.stderr
 
     def test_a_function_is_told_what_cloud_run_tells_it_and_no_secret(self, stub_cloud: LaptopCloud) -> None:
         """Prevents: code that works on a laptop because a secret lay in the environment."""
