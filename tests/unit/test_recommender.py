@@ -129,6 +129,13 @@ def test_a_stranger_gets_what_is_popular() -> None:
     assert choice.reason == "Popular right now: bought by 12 people in 90 days."
 
 
+def test_what_only_filled_up_the_list_is_not_sold_as_taste() -> None:
+    """Prevents: "people like you chose it" for what was merely popular."""
+    filled = [{**row, "score": 0.0000004} for row in stage_1("p1")]
+    choice = choose(make_ports(candidates=filled, graph=FakeGraph()))
+    assert choice.reason == "Popular right now: one of the 100 most popular in 90 days."
+
+
 def test_an_empty_shop_is_said_so() -> None:
     """Prevents: a choice of nothing."""
     with pytest.raises(NothingToRecommend, match="u1"):
@@ -154,16 +161,16 @@ def msgspec_replace(ports: Ports) -> Ports:
 def test_both_stages_have_a_say_in_the_order() -> None:
     """Prevents: a graph that changes nothing, and one that lifts a hopeless candidate over everything."""
     candidates = [Candidate(product_id=f"p{place}") for place in range(1, 101)]
-    relevance = {"p3": Relevance(score=2.0, paths=[]), "p100": Relevance(score=1.0, paths=[])}
-    assert [item.product_id for item in rank_items(candidates, relevance, 4)] == ["p3", "p100", "p1", "p2"]
-    near = {"p2": Relevance(score=1.0, paths=[]), "p100": Relevance(score=0.5, paths=[])}
-    assert [item.product_id for item in rank_items(candidates, near, 1)] == ["p2"]
+    relevance = {"p3": Relevance(score=2.0, paths=[]), "p100": Relevance(score=3.0, paths=[])}
+    order = [item.product_id for item in rank_items(candidates, relevance, 100)]
+    assert order[:3] == ["p3", "p1", "p2"]
+    assert 3 < order.index("p100") < 50
 
 
 @pytest.mark.parametrize(("price", "shown"), [("2.080000000", "2.08"), ("10.000000000", "10"), ("0", "0")])
 def test_a_price_is_shown_as_people_write_it(price: str, shown: str) -> None:
     """Prevents: 1E+1 or nine decimals in an email."""
-    (item,) = rank_items([Candidate(product_id="p", price=Decimal(price))], {}, 1)
+    (item,) = rank_items([Candidate(product_id="p", score=1.0, price=Decimal(price))], {}, 1)
     assert str(item.price) == shown
 
 
