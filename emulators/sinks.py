@@ -6,6 +6,7 @@ UnavailableError (nothing is known: try the same batch again). Pulling, acknowle
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 import uuid
@@ -92,7 +93,8 @@ class BigQueryWriter:
     def _read_row(self, message: ReceivedMessage) -> tuple[dict[str, Any], str | None]:
         body: Any = None
         if self._with_metadata:
-            body = describe_delivery(message, self._subscription)
+            columns = {field.name: field.field_type for field in self._read_schema(_SCHEMA_SECONDS * 12)}
+            body = describe_delivery(message, self._subscription, as_bytes=columns.get("data") == "BYTES")
         else:
             try:
                 body = json.loads(message.message.data)
@@ -144,13 +146,14 @@ class BigQueryWriter:
         ]
 
 
-def describe_delivery(message: ReceivedMessage, subscription: str) -> dict[str, Any]:
-    """The columns of `write_metadata`."""
+def describe_delivery(message: ReceivedMessage, subscription: str, *, as_bytes: bool) -> dict[str, Any]:
+    """The columns of `write_metadata`; a BYTES column travels as base64."""
+    body = message.message.data
     return {
         "subscription_name": subscription,
         "message_id": message.message.message_id,
         "publish_time": format_time(message.message),
-        "data": message.message.data.decode("utf-8", "replace"),
+        "data": base64.b64encode(body).decode() if as_bytes else body.decode("utf-8", "replace"),
         "attributes": json.dumps(dict(message.message.attributes)),
     }
 

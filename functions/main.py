@@ -3,6 +3,7 @@
 Importing all of them is cheap: clients are imported where they are built, not here.
 """
 
+from functions import logs
 from functions.act import act
 from functions.agent import agent
 from functions.collect import collect
@@ -11,5 +12,7 @@ from functions.llm import llm
 from functions.orchestrate import orchestrate
 from functions.profiles import profiles
 from functions.recommend import recommend
+
+logs.configure()
 
 __all__ = ["act", "agent", "collect", "ingest", "llm", "orchestrate", "profiles", "recommend"]

@@ -17,6 +17,7 @@ from schemas import messages, rows, topology
 ROOT = Path(__file__).parent
 _SCALARS: dict[type[inspect.Type], str] = {
     inspect.StrType: "STRING",
+    inspect.BytesType: "BYTES",
     inspect.IntType: "INTEGER",
     inspect.FloatType: "FLOAT",
     inspect.BoolType: "BOOLEAN",

@@ -261,6 +261,16 @@ class Delivery(Row, frozen=True, kw_only=True):
     attributes: JsonText | None = None
 
 
+class DeadLetter(Row, frozen=True, kw_only=True):
+    """A message that no subscriber could take; why is in its attributes. Its body may be anything, so it is kept as bytes."""
+
+    subscription_name: str
+    message_id: str
+    publish_time: Annotated[datetime, Meta(tz=True)]
+    data: bytes | None = None
+    attributes: JsonText | None = None
+
+
 class Table(msgspec.Struct, frozen=True, kw_only=True):
     """How a row type is kept: day partitions on `partition`, clustered by `cluster`."""
 
@@ -302,5 +312,5 @@ TABLES: dict[str, Table] = {
         description="Every word between agents; query the view agent_messages instead",
         partition="publish_time",
     ),
-    "dead_letters": Table(row=Delivery, description="What no subscriber could take", partition="publish_time"),
+    "dead_letters": Table(row=DeadLetter, description="What no subscriber could take", partition="publish_time"),
 }

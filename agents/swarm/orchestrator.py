@@ -28,6 +28,7 @@ from schemas.messages import AgentMessage, Json, Kind, Status, StepResult, deriv
 TASKS_TOPIC = "agent-tasks"
 RESULTS_TOPIC = "agent-results"
 ACTIONS_TOPIC = "actions"
+MOMENTS_TOPIC = "moments"
 # What a playbook's conditions and agents get of an event that is its own moment; traits and properties may hold
 # personal data, and every word between agents is kept.
 EVENT_FIELDS = ("event_id", "event_type", "event_timestamp", "order_id", "revenue", "currency", "products")
@@ -58,14 +59,20 @@ class Orchestrator:
         self._tasks = Tasks(ports.blackboard)
 
     def take_event(self, data: bytes) -> None:
-        """An event that is a moment by itself; without a user id nobody knows whom to write to, so nothing happens."""
+        """An event that is a moment by itself goes where every moment comes from, when a playbook answers it.
+
+        Without a user id nobody knows whom to write to, so nothing happens.
+        """
         moment = read_event_moment(data, self._ports.now())
-        if moment:
-            self._start(moment)
+        if moment and self._find_playbooks(moment):
+            message = Outgoing(data=rows.encode(moment), attributes={"kind": moment.kind})
+            send_all(self._ports.bus, MOMENTS_TOPIC, [message])
 
     def take_moment(self, data: bytes) -> None:
-        """A moment that a job found."""
-        self._start(_decode(data, rows.Moment))
+        """A moment, found by a job or shown by an event: the task of each playbook that answers it begins."""
+        moment = _decode(data, rows.Moment)
+        for playbook in self._find_playbooks(moment):
+            self._start(moment, playbook)
 
     def take_result(self, data: bytes) -> None:
         """An agent's answer; events on the same topic are for the record only."""
@@ -83,23 +90,23 @@ class Orchestrator:
         reason = f"{message.target_agent} could not handle the request{f' in {attempts} attempts' if attempts else ''}"
         self._settle(message, message.target_agent, StepResult(status=Status.FAILED, reason=reason))
 
-    def _start(self, moment: rows.Moment) -> None:
-        now = self._ports.now()
+    def _find_playbooks(self, moment: rows.Moment) -> list[Playbook]:
         found: Json = _decode(moment.data.encode(), dict[str, Any])
-        for playbook in self._ports.playbooks.values():
-            if not playbook.applies_to(moment.kind, found):
-                continue
-            record = Record(
-                task_id=task_id_of(moment.moment_id, playbook.playbook),
-                playbook=playbook.playbook,
-                moment_id=moment.moment_id,
-                kind=moment.kind,
-                user_id=moment.user_id,
-                data=found,
-                started_at=now,
-                deadline=now + timedelta(seconds=playbook.deadline_seconds),
-            )
-            self._advance(self._tasks.begin(record))
+        return [playbook for playbook in self._ports.playbooks.values() if playbook.applies_to(moment.kind, found)]
+
+    def _start(self, moment: rows.Moment, playbook: Playbook) -> None:
+        now = self._ports.now()
+        record = Record(
+            task_id=task_id_of(moment.moment_id, playbook.playbook),
+            playbook=playbook.playbook,
+            moment_id=moment.moment_id,
+            kind=moment.kind,
+            user_id=moment.user_id,
+            data=_decode(moment.data.encode(), dict[str, Any]),
+            started_at=now,
+            deadline=now + timedelta(seconds=playbook.deadline_seconds),
+        )
+        self._advance(self._tasks.begin(record))
 
     def _settle(self, message: AgentMessage, agent: str, result: StepResult) -> None:
         record = self._tasks.find(message.parent_task_id or "")

@@ -18,13 +18,15 @@ from agents.tools.warehouse import Warehouse
 from schemas.messages import Json, context_key
 
 CACHE_SECONDS = 300
-# One row per product, newest first, each with the number of orders; one row without a product when there is none. One
-# statement, because each one reads the person's whole history anew. What our own emails showed is left out.
+# One row per product, newest first, each with the number of orders; one row without a product when there is none. What
+# our own emails showed is left out. It reads the table, which is clustered by user_id, and not the view interactions,
+# which would have to de-duplicate everybody's events to find one person's.
 HISTORY_SQL = """
 WITH mine AS (
   SELECT event_id, event_type, event_timestamp, order_id, products
-  FROM argo.interactions
-  WHERE person_id = @user_id AND NOT STARTS_WITH(event_type, 'email_')
+  FROM argo.user_interactions
+  WHERE user_id = @user_id AND NOT STARTS_WITH(event_type, 'email_')
+  QUALIFY ROW_NUMBER() OVER (PARTITION BY event_id ORDER BY received_at) = 1
 ),
 recent AS (
   SELECT product.product_id AS product_id, MAX(product.name) AS name, MAX(mine.event_timestamp) AS last_at

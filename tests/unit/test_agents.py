@@ -209,7 +209,7 @@ def _context_agent(**fields: Any) -> UserContextAgent:
     if fields:
         profiles.apply(ProfileUpdate(user_id="u1", event_id="e1", at=START, fields=fields))
     row = {"orders": 3, "product_id": "p1", "name": "Lamp"}
-    warehouse = FakeWarehouse({"argo.interactions": [row, {**row, "product_id": "p2", "name": None}]})
+    warehouse = FakeWarehouse({"argo.user_interactions": [row, {**row, "product_id": "p2", "name": None}]})
     return UserContextAgent(_ports(), profiles, warehouse)
 
 

@@ -13,7 +13,7 @@ from agents.swarm.playbooks import OnFailure, Playbook
 from agents.swarm.playbooks import load as load_playbooks
 from functions import orchestrate as entry
 from functions.push import Delivery
-from schemas import topology
+from schemas import rows, topology
 from schemas.messages import (
     AgentMessage,
     Json,
@@ -260,15 +260,20 @@ def _event(**changes: Any) -> bytes:
     return msgspec.json.encode({key: value for key, value in row.items() if value is not None})
 
 
-def test_an_event_that_is_a_moment_starts_its_playbook_without_personal_data() -> None:
+def test_an_event_that_is_a_moment_becomes_one_without_personal_data() -> None:
     """Prevents: an address on the bus between agents, every word of which is kept in the warehouse."""
     world = World()
     world.orchestrator.take_event(_event())
     world.orchestrator.take_event(_event())
+    moments = [msgspec.json.decode(message.data, type=rows.Moment) for message in world.bus.on("moments")]
+    assert {moment.moment_id for moment in moments} == {derive_id("order_cancelled", "e1")}
+    assert world.requests("summarise") == [], "the task begins on the one path that every moment takes"
+    for message in world.bus.on("moments"):
+        world.orchestrator.take_moment(message.data)
     [request] = world.requests("summarise")
-    assert request.correlation_id == derive_id("order_cancelled", "e1")
+    assert request.correlation_id == moments[0].moment_id
     assert request.payload["moment"]["data"]["revenue"] == "120.50"
-    assert b"ann@example.com" not in _encode(request)
+    assert b"ann@example.com" not in _encode(request) + world.bus.on("moments")[0].data
 
 
 @pytest.mark.parametrize("changes", [{"revenue": "99.99"}, {"revenue": None}, {"user_id": None}])

@@ -3,7 +3,9 @@
 WITH person_days AS (
   SELECT DISTINCT DATE(event_timestamp) AS day, person_id
   FROM argo.interactions
-  WHERE person_id IS NOT NULL AND event_type NOT IN ('email_sent', 'email_delivered', 'email_bounced')
+  WHERE person_id IS NOT NULL AND event_type NOT IN (
+    'email_sent', 'email_skipped', 'email_failed', 'email_delivered', 'email_bounced'
+  )
 ),
 days AS (
   SELECT DISTINCT day FROM person_days
