@@ -12,7 +12,8 @@ from schemas.graph import statement
 
 RECENT_PRODUCTS = 10
 EVENTS_PER_PRODUCT = 15  # 10 to 40 rank as well as each other (Online Retail); the time grows with it
-IGNORED_TYPES = ["order_cancelled", "product_removed", "email_sent"]  # neither wanted nor the person's own doing
+# Neither wanted nor the person's own doing.
+IGNORED_TYPES = ["order_cancelled", "product_removed", "email_sent", "email_skipped", "email_failed"]
 ARROW = " → "
 
 

@@ -101,7 +101,8 @@ def _run(statement: str, parameters: Parameters, *, writes: bool) -> list[Record
             database_=settings().neo4j_database,
         )
     except (DriverError, Neo4jError, SettingsError, GoogleAPICallError) as error:
-        raise GraphUnavailable(f"{type(error).__name__}: {error}") from error
+        reason = " ".join(str(error).split())  # the driver's messages have several lines; a log line has one
+        raise GraphUnavailable(f"{type(error).__name__}: {reason}") from error
     return [record.data() for record in records]
 
 

@@ -30,7 +30,7 @@ ordered_gaps AS (
     ROW_NUMBER() OVER (PARTITION BY person_id ORDER BY gap_days) AS place,
     COUNT(*) OVER (PARTITION BY person_id) AS gaps
   FROM gaps
-  WHERE gap_days IS NOT NULL
+  WHERE gap_days >= 1 -- orders within a day are one shopping trip, and no habit
 ),
 usual AS (
   SELECT person_id, AVG(gap_days) AS usual_gap_days
