@@ -1,0 +1,1 @@
+"""The cloud's program, run against mocks: no account, no network, no `pulumi` command."""
