@@ -18,6 +18,7 @@ _SCALARS = {
     "INTEGER": TypeKind.TYPE_INT64,
     "FLOAT": TypeKind.TYPE_DOUBLE,
     "BOOLEAN": TypeKind.TYPE_BOOL,
+    "BYTES": TypeKind.TYPE_BYTES,
     "NUMERIC": TypeKind.TYPE_NUMERIC,
     "TIMESTAMP": TypeKind.TYPE_TIMESTAMP,
     "JSON": TypeKind.TYPE_JSON,
