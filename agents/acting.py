@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from html import escape
 from smtplib import SMTPException
 from typing import Any
@@ -30,6 +30,15 @@ from schemas.rows import Action
 _UNSUBSCRIBE_WORDS = {"en": "Unsubscribe", "ko": "수신 거부"}
 _EVENTS = {State.SENT: "Email Sent", State.SKIPPED: "Email Skipped", State.FAILED: "Email Failed"}
 log = logging.getLogger(__name__)
+
+
+NO_ADDRESS = "no usable email address in the profile"
+# The profile and the moment come from the same events on different ways: an address may be a little later than the action.
+PROFILE_GRACE = timedelta(seconds=60)
+
+
+class NotYet(Exception):
+    """The person's address is not in the profile, but may be on its way; try again."""
 
 
 class Busy(Exception):
@@ -61,7 +70,7 @@ def act_on(data: bytes, ports: Ports) -> None:
 
     Raises:
         Poison: this is no action that can be done.
-        Busy, smtplib.SMTPException, OSError, httpx.HTTPError and the store's errors: try again.
+        Busy, NotYet, smtplib.SMTPException, OSError, httpx.HTTPError and the store's errors: try again.
     """
     action, content = _decode(data)
     claim = ports.outbox.take(action.action_id, action.user_id, ports.now())
@@ -80,7 +89,7 @@ def find_refusal(fields: Mapping[str, Any]) -> str:
     """Why a person must not get mail; empty when they may."""
     email = fields.get("email")
     if not isinstance(email, str) or not is_address(email):
-        return "no usable email address in the profile"
+        return NO_ADDRESS
     if fields.get("marketingConsent") is False:
         return "no consent to marketing"
     if fields.get("unsubscribed") is True:
@@ -99,6 +108,9 @@ def _deliver(action: Action, content: Content, entry: Entry, ports: Ports) -> En
     profile = ports.profiles.read(action.user_id)
     fields = profile.fields if profile else {}
     if reason := find_refusal(fields):
+        if reason == NO_ADDRESS and ports.now() - action.created_at < PROFILE_GRACE:
+            _settle(entry, State.PENDING, "", ports)
+            raise NotYet(f"action {action.action_id}: {reason}, yet")
         return _settle(entry, State.SKIPPED, reason, ports)
     mail = compose_mail(action, content, fields["email"], ports)
     try:

@@ -69,7 +69,7 @@ def run_here(parsed: argparse.Namespace) -> int:
         root=parsed.root.resolve(),
         topology=parsed.topology.resolve(),
         environ=dict(os.environ),
-        pip_only=parsed.pip_only,
+        google=parsed.google,
         schedule=not parsed.no_schedule,
         start_seconds=parsed.start_seconds,
     )
@@ -154,7 +154,7 @@ def _build_parser() -> argparse.ArgumentParser:
     everywhere = argparse.ArgumentParser(add_help=False)
     everywhere.add_argument("--dir", type=Path, default=REPOSITORY / "build", help="state, logs, data (default: build)")
     starting = argparse.ArgumentParser(add_help=False)
-    starting.add_argument("--pip-only", action="store_true", help="leave Google's emulators alone")
+    starting.add_argument("--google", action="store_true", help="take Google's own emulators where they are found")
     starting.add_argument("--no-schedule", action="store_true", help="do not run jobs by their cron lines")
     starting.add_argument("--topology", type=Path, default=topology.PATH, help="another topology.yaml")
     starting.add_argument("--root", type=Path, default=REPOSITORY, help="where the package `functions` is")
@@ -173,9 +173,7 @@ def _build_parser() -> argparse.ArgumentParser:
 
 
 def _repeat_flags(parsed: argparse.Namespace) -> tuple[str, ...]:
-    flags = [
-        name for name, wanted in (("--pip-only", parsed.pip_only), ("--no-schedule", parsed.no_schedule)) if wanted
-    ]
+    flags = [name for name, wanted in (("--google", parsed.google), ("--no-schedule", parsed.no_schedule)) if wanted]
     flags += ["--topology", str(parsed.topology.resolve()), "--root", str(parsed.root.resolve())]
     return *flags, "--start-seconds", str(parsed.start_seconds)
 

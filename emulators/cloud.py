@@ -35,14 +35,14 @@ class LaptopCloud:
         self,
         directory: Path,
         *,
-        pip_only: bool = False,
+        google: bool = False,
         schedule: bool = False,
         on_progress: OnProgress | None = None,
         flags: tuple[str, ...] = (),
     ) -> None:
         """`flags` are further ones of `python -m emulators run`, such as another topology."""
         self.directory = directory.resolve()
-        self._flags = (*(["--pip-only"] if pip_only else []), *([] if schedule else ["--no-schedule"]), *flags)
+        self._flags = (*(["--google"] if google else []), *([] if schedule else ["--no-schedule"]), *flags)
         self._on_progress = on_progress
         self._supervisor: subprocess.Popen[bytes] | None = None
         self.env: dict[str, str] = {}

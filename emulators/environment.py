@@ -40,7 +40,7 @@ class Settings:
     root: Path
     topology: Path
     environ: Mapping[str, str] = field(repr=False)
-    pip_only: bool = False
+    google: bool = False
     schedule: bool = True
     start_seconds: float = 90.0
 

@@ -30,6 +30,9 @@ def prepare(directory: Path, ports: GraphPorts, password: str) -> list[str]:
     for folder in ("databases", "root"):
         (directory / folder).mkdir(parents=True)
     wheel = find_wheel()
+    logging = directory / "logging.properties"
+    # Without it the server also keeps a log folder of its own wherever it was started from.
+    write_private(logging, "handlers=java.util.logging.ConsoleHandler\n.level=INFO\n")
     settings = {
         "arcadedb.server.plugins": "Bolt:com.arcadedb.bolt.BoltProtocolPlugin",
         "arcadedb.bolt.host": HOST,
@@ -41,6 +44,7 @@ def prepare(directory: Path, ports: GraphPorts, password: str) -> list[str]:
         "arcadedb.server.databaseDirectory": directory / "databases",
         "arcadedb.server.defaultDatabases": f"{DATABASE}[]",
         "java.awt.headless": "true",
+        "java.util.logging.config.file": logging,
     }
     options = [
         *("-Xmx1g", "-XX:+UseSerialGC"),  # two cores, one graph: the parallel collectors only cost memory

@@ -62,8 +62,8 @@ def plan_stores(settings: Settings, ports: Ports, credentials: Credentials, smtp
     """Every store, from outside where the shell names one that runs already."""
     external = find_external(settings.environ)
     own: dict[str, Callable[[], Service]] = {
-        "pubsub": lambda: _plan_google("pubsub", settings, ports, google.pubsub_command),
-        "firestore": lambda: _plan_google("firestore", settings, ports, google.firestore_command),
+        "pubsub": lambda: _plan_emulator("pubsub", settings, ports, google.pubsub_command),
+        "firestore": lambda: _plan_emulator("firestore", settings, ports, google.firestore_command),
         "graph": lambda: _plan_graph(settings, ports, credentials),
         "redis": lambda: _plan_redis(settings, ports),
     }
@@ -97,15 +97,15 @@ def _plan_outside(name: str, address: str) -> Service:
     )
 
 
-def _plan_google(
+def _plan_emulator(
     name: str, settings: Settings, ports: Ports, find_command: Callable[[str, int], list[str] | None]
 ) -> Service:
     port = ports.take(name)
-    command = None if settings.pip_only else find_command(HOST, port)
+    command = find_command(HOST, port) if settings.google else None
     return Service(
         name=name,
         endpoint=f"{HOST}:{port}",
-        note="Google's emulator" if command else "pip-only",
+        note="Google's emulator" if command else "the suite's own",
         command=tuple(command or module_command(f"emulators.{name}", host=HOST, port=port)),
         probe=Connects(port=port),
     )

@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name in ("demo.json", "demo.html"):
         (parsed.dir / name).unlink(missing_ok=True)
     try:
-        report = run_demo(parsed.dir, console, pip_only=parsed.pip_only)
+        report = run_demo(parsed.dir, console, google=parsed.google)
     except CloudError as error:
         return _fail(console, "start", str(error), "free the named port or read the named log, then: make demo")
     except StageFailure as failure:
@@ -48,7 +48,7 @@ class StageFailure(Exception):
         self.error = error
 
 
-def run_demo(directory: Path, console: Console, *, pip_only: bool) -> dict[str, Any]:
+def run_demo(directory: Path, console: Console, *, google: bool) -> dict[str, Any]:
     """A cloud of its own in `directory`/demo, so that `make up`'s is not touched and every run starts clean."""
     report: dict[str, Any] = {"seconds": {}}
     with console.status("starting the laptop cloud") as status:
@@ -57,7 +57,7 @@ def run_demo(directory: Path, console: Console, *, pip_only: bool) -> dict[str, 
         def show(name: str, seconds: float) -> None:
             status.update(f"starting the laptop cloud: {name} ready after {seconds:.1f} s")
 
-        with LaptopCloud(directory / "demo", pip_only=pip_only, on_progress=show) as cloud:
+        with LaptopCloud(directory / "demo", google=google, on_progress=show) as cloud:
             _note(report, console, "start", started, "the laptop cloud is up")
             outside = Outside(cloud=cloud)
             try:
@@ -99,7 +99,7 @@ def _fail(console: Console, stage: str, reason: str, fix: str) -> int:
 def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m emulators.demo", description=__doc__)
     parser.add_argument("--dir", type=Path, default=Path("build"), help="where demo.json and demo.html go (build)")
-    parser.add_argument("--pip-only", action="store_true", help="leave Google's own emulators aside")
+    parser.add_argument("--google", action="store_true", help="take Google's own emulators where they are found")
     return parser
 
 

@@ -109,18 +109,34 @@ def follow_swarm(outside: Outside, report: Report) -> None:
 
 
 def read_mail(outside: Outside, report: Report) -> None:
-    """Wait for the emails, and take the one whose story the report tells: person, recommendation, reason."""
-    wanted = outside.count("SELECT COUNT(DISTINCT user_id) FROM argo.actions WHERE kind = 'email'")
-    mails = outside.wait_for("emails", outside.mailbox, lambda found: len(found) >= wanted > 0, seconds=60)
+    """Wait until every action's outcome came back as an event, and take the email whose story the report tells."""
+    # act reports an outcome through collect like any client: email_sent, email_skipped or email_failed.
+    outcomes = outside.wait_for(
+        "actions' outcomes",
+        lambda: outside.query(
+            "SELECT COUNT(DISTINCT action_id) AS actions, (SELECT COUNTIF(event_type LIKE 'email_%') "
+            "FROM argo.interactions) AS outcomes, (SELECT COUNTIF(event_type = 'email_sent') "
+            "FROM argo.interactions) AS sent FROM argo.actions"
+        )[0],
+        lambda row: row["outcomes"] >= row["actions"] > 0,
+        seconds=60,
+    )
+    mails = outside.mailbox()
     report["emails"] = len(mails)
+    report["actions"] = int(outcomes["actions"])
+    report["emails_skipped"] = int(outcomes["outcomes"] - outcomes["sent"])
+    if not mails:
+        raise StageError("no email reached the mailbox", "query argo.interactions for email_skipped and its reason")
     rows = outside.query(
         "SELECT a.user_id, a.product_id, a.task_id, a.moment_id, r.reason, r.chosen_by, m.kind AS moment, "
         "TO_JSON_STRING(r.evidence) AS evidence, p.name AS product_name "
         "FROM argo.actions AS a "
         "JOIN argo.recommendations AS r ON r.task_id = a.task_id "
         "JOIN argo.moments AS m ON m.moment_id = a.moment_id "
+        "JOIN argo.interactions AS e ON e.event_type = 'email_sent' "
+        "AND JSON_VALUE(e.properties, '$.action_id') = a.action_id "
         "LEFT JOIN argo.product_catalog AS p ON p.product_id = a.product_id "
-        "ORDER BY a.created_at, a.user_id LIMIT 1"
+        "WHERE m.kind = 'lapsed_buyer' ORDER BY a.created_at, a.user_id LIMIT 1"
     )
     if not rows:
         raise StageError(

@@ -1,7 +1,7 @@
 """Clouds for tests: `cloud` runs the suite's own topology, `stub_cloud` real stores with stub functions.
 
 Import the fixture in the test module: `from tests.emulator.cloud import cloud`. However many modules import it, one test
-run starts one cloud of each kind, when a test first asks for it. ARGO_TEST_PIP_ONLY=1 leaves Google's emulators alone.
+run starts one cloud of each kind, when a test first asks for it. ARGO_TEST_GOOGLE=1 takes Google's emulators where found.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from emulators.cloud import LaptopCloud
 
 STUB = Path(__file__).with_name("stub")
 STUB_FLAGS = ("--topology", str(STUB / "topology.yaml"), "--root", str(STUB))
-PIP_ONLY = os.environ.get("ARGO_TEST_PIP_ONLY") == "1"
+GOOGLE = os.environ.get("ARGO_TEST_GOOGLE") == "1"
 _running: dict[str, LaptopCloud] = {}
 
 
@@ -36,7 +36,7 @@ def _start(
 ) -> LaptopCloud:
     # A fixture that several modules import is several fixtures to pytest; the cloud is one all the same.
     if name not in _running:
-        running = LaptopCloud(tmp_path_factory.mktemp(f"cloud-{name}"), pip_only=PIP_ONLY, flags=flags)
+        running = LaptopCloud(tmp_path_factory.mktemp(f"cloud-{name}"), google=GOOGLE, flags=flags)
         running.__enter__()
         config.add_cleanup(running.stop)
         _running[name] = running

@@ -15,8 +15,8 @@ KEYS = {
     "events_sent", "events_in_bigquery", "duplicates_in_view", "graph_users", "graph_events", "candidates", "moments",
     "agent_messages", "recommendation", "emails", "profile_updates", "seconds",
 }  # fmt: skip
-# Without gcloud on PATH the default is the pip-only run.
-VARIANTS = {"pip-only": ["--pip-only"], **({"googles-emulators": list[str]()} if shutil.which("gcloud") else {})}
+# Google's own emulators are tried where they are found.
+VARIANTS = {"own": list[str](), **({"googles": ["--google"]} if shutil.which("gcloud") else {})}
 
 
 @pytest.mark.timeout(300)

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from agents import acting
-from agents.acting import Busy, Ports, act_on, find_refusal
+from agents.acting import PROFILE_GRACE, Busy, NotYet, Ports, act_on, find_refusal
 from agents.errors import Poison
 from agents.tools.mail import FakeMailer, Mail, MailRefused, compose_message
 from agents.tools.outbox import LEASE, QUIET, FakeOutbox, State
@@ -203,6 +203,7 @@ def test_a_refusal_for_good_is_not_tried_again_and_frees_the_person() -> None:
 def test_people_who_must_not_get_mail_get_none(fields: Json, reason: str) -> None:
     """Prevents: mail without consent, and addresses that smuggle a header or a second recipient."""
     world = World(**fields)
+    world.clock.now += PROFILE_GRACE
     world.act()
     world.act()
     assert not world.mailer.sent
@@ -217,8 +218,20 @@ def test_people_who_must_not_get_mail_get_none(fields: Json, reason: str) -> Non
 def test_somebody_without_a_profile_gets_none() -> None:
     """Prevents: an error for ever about a person who was deleted."""
     world = World()
+    world.clock.now += PROFILE_GRACE
     world.act(_action(user_id="nobody"))
     assert world.state() is State.SKIPPED
+
+
+def test_an_address_that_is_a_little_late_is_waited_for() -> None:
+    """Prevents: no mail to a new person because the moment came faster than the profile."""
+    world = World(language="en")
+    with pytest.raises(NotYet):
+        world.act()
+    assert world.state() is State.PENDING
+    world.tell(email="ann@example.com")
+    world.act()
+    assert world.state() is State.SENT
 
 
 def test_consent_that_was_never_asked_for_is_no_refusal() -> None:

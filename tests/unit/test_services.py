@@ -43,9 +43,7 @@ def ports() -> Iterator[Ports]:
 
 
 def make_settings(directory: Path, **environ: str) -> Settings:
-    return Settings(
-        directory=directory, root=Path.cwd(), topology=topology.PATH, environ={"PATH": "/bin", **environ}, pip_only=True
-    )
+    return Settings(directory=directory, root=Path.cwd(), topology=topology.PATH, environ={"PATH": "/bin", **environ})
 
 
 def plan(directory: Path, ports: Ports, **environ: str) -> Plan:

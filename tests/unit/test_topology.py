@@ -20,7 +20,17 @@ def parse_changed(change: Change) -> topology.Topology:
 
 
 def add_subscription(**values: Any) -> Change:
-    return lambda content: content["subscriptions"].append({"name": "extra", "topic": "moments", **values})
+    def change(content: dict[str, Any]) -> None:
+        content["subscriptions"].append({"name": "extra", "topic": "moments", **values})
+
+    return change
+
+
+def set_first(kind: str, **values: Any) -> Change:
+    def change(content: dict[str, Any]) -> None:
+        content[kind][0].update(values)
+
+    return change
 
 
 @pytest.mark.parametrize(
@@ -34,9 +44,9 @@ def add_subscription(**values: Any) -> Change:
         (add_subscription(pull={}, name="actions-act"), "'actions-act' is there 2 times"),
         (add_subscription(pull={}, ack_deadline_seconds=5), r"subscriptions\[\d+\].ack_deadline_seconds"),
         (add_subscription(pull={}, colour="red"), "unknown field `colour`"),
-        (lambda content: content["functions"][0].update(secrets=["none-such"]), "'none-such', which is not"),
-        (lambda content: content["agents"][0].update(may_ask=["GhostAgent"]), "'GhostAgent', which is not"),
-        (lambda content: content["topics"][0].update(name="ab"), r"topics\[0\].name"),
+        (set_first("functions", secrets=["none-such"]), "'none-such', which is not"),
+        (set_first("agents", may_ask=["GhostAgent"]), "'GhostAgent', which is not"),
+        (set_first("topics", name="ab"), r"topics\[0\].name"),
     ],
 )  # fmt: skip
 def test_a_broken_topology_names_its_problem(change: Change, complaint: str) -> None:
