@@ -55,7 +55,7 @@ def test_a_components_arguments_are_one_frozen_dataclass(component: type) -> Non
     args = getattr(module, taken)
     assert list(inspect.signature(component).parameters) == ["name", "args", "opts"]
     assert dataclasses.is_dataclass(args)
-    assert args.__dataclass_params__.frozen
+    assert vars(args)["__dataclass_params__"].frozen
     assert all(field.kw_only for field in dataclasses.fields(args))
 
 
