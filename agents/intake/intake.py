@@ -22,6 +22,8 @@ from agents.tools.landing import Landing
 from schemas.messages import Json, ProfileUpdate, derive_id
 from schemas.rows import Failure, Interaction, InvalidEvent, encode
 
+# What the suite itself did to the person, told by act through collect: no act of theirs.
+OUTCOME_TYPES = ("email_sent", "email_skipped", "email_failed")
 EVENT_BYTES = 32_768  # Segment's published limit for one event
 Reader = Callable[[object, Received], Interaction]
 log = logging.getLogger(__name__)
@@ -102,6 +104,8 @@ def make_messages(row: Interaction | InvalidEvent) -> list[tuple[str, Outgoing]]
 
 def read_profile_fields(row: Interaction) -> Json:
     """What one event tells about the person: traits, where and in what language they are, what they last did."""
+    if row.event_type in OUTCOME_TYPES:
+        return {"lastOutcome": {"type": row.event_type, "at": row.event_timestamp.isoformat()}}
     traits: Json = msgspec.json.decode(row.traits) if row.traits and row.event_type == "identify" else {}
     fields: Json = {key: value for key, value in traits.items() if isinstance(value, str | int | float | bool)}
     fields["lastEvent"] = {"type": row.event_type, "at": row.event_timestamp.isoformat()}

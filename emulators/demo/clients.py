@@ -102,7 +102,7 @@ class Outside:
         if done.returncode != 0:
             tail = "\n".join(output.splitlines()[-15:])
             raise StageError(f"job {name} ended with {done.returncode}:\n{tail}", f"run: make job NAME={name}")
-        return (done.stdout.strip().splitlines() or [""])[-1]
+        return (output.splitlines() or [""])[-1]
 
     def wait_for(self, what: str, read: Callable[[], Value], until: Callable[[Value], bool], seconds: float) -> Value:
         """Poll until a value is as it should be.

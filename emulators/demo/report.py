@@ -52,14 +52,16 @@ def print_report(report: Report, console: Console) -> None:
     )
     console.print(counts, timings, kpis)
     console.print(Panel(why, title="One person's recommendation, and why"))
-    console.print(Panel(f"Subject: {email['subject']}\nTo: {email['to']}\n\n{email['text']}", title="The email"))
+    console.print(
+        Panel(f"Subject: {email['subject']}\nTo: {', '.join(email['to'])}\n\n{email['text']}", title="The email")
+    )
 
 
 def write_html(report: Report, path: Path) -> None:
     """The same with pictures: one self-contained page that loads nothing."""
     email, choice = report["email"], report["recommendation"]
     conversation = [
-        (row["at"][11:23], row["sourceAgent"], "→", row["targetAgent"], row["action"], row["status"] or row["kind"])
+        (row["at"][11:23], row["source_agent"], "→", row["target_agent"], row["action"], row["status"] or row["kind"])
         for row in report["conversation"]
     ]
     parts = [

@@ -155,7 +155,8 @@ def read_mail(outside: Outside, report: Report) -> None:
     mine = [mail for mail in mails if story["user_id"] in str(mail["to"])]
     report["email"] = {key: mine[0][key] for key in ("to", "subject", "text", "html")} if mine else None
     report["conversation"] = outside.query(
-        "SELECT CAST(timestamp AS STRING) AS at, sourceAgent, targetAgent, action, kind, status "
+        "SELECT CAST(timestamp AS STRING) AS at, sourceAgent AS source_agent, targetAgent AS target_agent, "
+        "action, kind, status "
         "FROM argo.agent_messages WHERE parentTaskId = @task OR taskId = @task ORDER BY timestamp",
         task=story["task_id"],
     )

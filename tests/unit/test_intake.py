@@ -175,6 +175,12 @@ def test_a_known_persons_event_updates_the_profile_too() -> None:
     assert "x" not in update.fields
 
 
+def test_what_the_suite_did_is_no_act_of_the_person() -> None:
+    raw = {"type": "track", "event": "Email Sent", "userId": "u", "properties": {"product_id": "p"}}
+    (update,) = [m for topic, m in make_messages(read_message(raw, RECEIVED)) if topic == "user-profile-updates"]
+    assert set(msgspec.json.decode(update.data, type=ProfileUpdate).fields) == {"lastOutcome"}
+
+
 def test_an_anonymous_event_updates_no_profile() -> None:
     row = read_message({"type": "page", "anonymousId": "a"}, RECEIVED)
     assert [topic for topic, _ in make_messages(row)] == ["user-interactions"]
