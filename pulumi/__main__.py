@@ -6,6 +6,8 @@ from infra.stack import StackBuilder
 
 from schemas import topology
 
+config = pulumi.Config("argo")
 named = topology.load()
 place = Place(project=pulumi.Config("gcp").require("project"), region=named.region, stack=pulumi.get_stack())
-StackBuilder(place, read_settings(pulumi.Config("argo")), named).build()
+secret = config.get_secret("google_client_secret")
+StackBuilder(place, read_settings(config), named, google_client_secret=secret).build()

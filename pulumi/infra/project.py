@@ -24,6 +24,7 @@ APIS = (
     "firebaserules",
     "firestore",
     "iam",
+    "identitytoolkit",
     "memorystore",
     "monitoring",
     "networkconnectivity",

@@ -26,6 +26,7 @@ from infra.profiles import Profiles, ProfilesArgs
 from infra.project import Project, ProjectArgs
 from infra.registry import Registry, RegistryArgs, choose_image
 from infra.settings import Place, StackSettings
+from infra.signin import SignIn, SignInArgs
 from infra.subscriptions import Subscriptions, SubscriptionsArgs
 from infra.topics import Topics, TopicsArgs
 from infra.vault import Vault, VaultArgs
@@ -49,8 +50,16 @@ class Stores:
 class StackBuilder:
     """Builds a stack step by step; a step may use what the steps before it have built."""
 
-    def __init__(self, place: Place, settings: StackSettings, topology: Topology) -> None:
+    def __init__(
+        self,
+        place: Place,
+        settings: StackSettings,
+        topology: Topology,
+        *,
+        google_client_secret: pulumi.Output[str] | None = None,
+    ) -> None:
         self._place, self._settings, self._topology = place, settings, topology
+        self._google_client_secret = google_client_secret
 
     def build(self) -> None:
         """Everything."""
@@ -67,6 +76,7 @@ class StackBuilder:
         )
         Grants("grants", grants, self._after())
         self._subscribe(project, identities, targets)
+        self._let_sign_in()
         gateway = self._open_gateway(services)
         self._watch()
         export_outputs(self._place, self._topology, services, gateway)
@@ -182,6 +192,15 @@ class StackBuilder:
             requests_per_minute_per_ip=self._settings.requests_per_minute_per_ip,
         )
         return Gateway("gateway", args, self._after())
+
+    def _let_sign_in(self) -> None:
+        args = SignInArgs(
+            place=self._place,
+            domain=self._settings.domain,
+            google_client_id=self._settings.google_client_id,
+            google_client_secret=self._google_client_secret,
+        )
+        SignIn("sign-in", args, self._after())
 
     def _watch(self) -> None:
         args = WatchArgs(

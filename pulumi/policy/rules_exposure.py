@@ -154,7 +154,17 @@ def profiles_are_closed(graph: Graph) -> Iterator[str]:
         yield "Firestore has no rules"
 
 
+def sign_in_is_narrow(graph: Graph) -> Iterator[str]:
+    """No passwords of ours to lose, no accounts for nobody, no developer's machine as a place to sign in from."""
+    for entry in graph.of("identityplatform/Config"):
+        if entry.get("signIn.email.enabled") is not False or entry.get("signIn.anonymous.enabled") is not False:
+            yield f"{entry.name} takes passwords or strangers"
+        if "localhost" in (entry.get("authorizedDomains") or ["localhost"]):
+            yield f"{entry.name} trusts localhost"
+
+
 RULES = (
+    sign_in_is_narrow,
     public_only_behind_armor,
     functions_are_not_on_the_internet,
     buckets_are_private,

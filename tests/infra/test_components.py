@@ -22,6 +22,7 @@ from infra.gateway import Gateway, GatewayArgs
 from infra.keys import Keys, KeysArgs, Sealed
 from infra.network import Network, NetworkArgs
 from infra.settings import Place
+from infra.signin import SignIn, SignInArgs
 from infra.topics import Topics, TopicsArgs
 from infra.vault import Vault, VaultArgs
 from infra.warehouse import Warehouse, WarehouseArgs
@@ -232,6 +233,29 @@ def test_a_gateway_to_nothing_is_refused() -> None:
     args = GatewayArgs(place=PLACE, functions=[], services={}, domain="x", requests_per_minute_per_ip=1)
     with pytest.raises(ValueError, match="no public function"):
         build(lambda: Gateway("gateway", args))
+
+
+def make_sign_in(client_id: str, secret: str | None) -> Graph:
+    def make() -> SignIn:
+        given = pulumi.Output.secret(secret) if secret else None
+        args = SignInArgs(place=PLACE, domain="argo.example", google_client_id=client_id, google_client_secret=given)
+        return SignIn("sign-in", args)
+
+    return build(make)
+
+
+def test_people_sign_in_with_google_once_there_is_a_client_for_it() -> None:
+    (provider,) = make_sign_in("id.apps.googleusercontent.com", "secret").of(
+        "identityplatform/DefaultSupportedIdpConfig"
+    )
+    assert (provider.get("idpId"), provider.get("enabled")) == ("google.com", True)
+    assert list(make_sign_in("", None).of("identityplatform/DefaultSupportedIdpConfig")) == []
+
+
+def test_half_a_client_is_refused() -> None:
+    """Google would take a provider without a secret, and every sign-in would fail."""
+    with pytest.raises(ValueError, match="belong together"):
+        make_sign_in("id.apps.googleusercontent.com", None)
 
 
 def test_functions_that_call_each_other_in_a_circle_are_refused() -> None:

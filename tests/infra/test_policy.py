@@ -101,6 +101,8 @@ EXPOSURE: list[tuple[Rule, Change]] = [
         _set("firebaserules/Ruleset", "source.files.0.content", "match /{document=**} { allow read: if true; }"),
     ),
     (rules_exposure.profiles_are_closed, _drop("firebaserules/Release")),
+    (rules_exposure.sign_in_is_narrow, _set("identityplatform/Config", "signIn.email.enabled", True)),
+    (rules_exposure.sign_in_is_narrow, _set("identityplatform/Config", "authorizedDomains", ["localhost"])),
 ]
 DURABILITY: list[tuple[Rule, Change]] = [
     (rules_durability.everything_has_a_dead_letter, _set("pubsub/Subscription", "deadLetterPolicy", None)),
