@@ -59,7 +59,8 @@ class FunctionService(pulumi.ComponentResource):
             deletion_protection=around.settings.protect_data,
             labels={**around.place.labels, "function": function.name},
             template=_make_template(args),
-            opts=pulumi.ResourceOptions(parent=self),
+            # Who gets requests is the canary's business (delivery/canary.py), not a deployment's.
+            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["traffics"]),
         )
         self.register_outputs({"uri": self.service.uri})
 

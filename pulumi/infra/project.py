@@ -17,6 +17,7 @@ APIS = (
     "artifactregistry",
     "bigquery",
     "billingbudgets",
+    "cloudbuild",
     "cloudkms",
     "cloudscheduler",
     "compute",

@@ -34,6 +34,7 @@ class StackSettings:
     neo4j_database: str = "neo4j"
     release: str = "0.1.0"
     image: str = ""
+    repository: str = ""
     google_client_id: str = ""
     vertex_location: str = "global"
     default_model: str = "gemini-3.8-flash"

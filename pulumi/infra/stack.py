@@ -13,6 +13,7 @@ import pulumi_gcp as gcp
 from infra.access import derive_grants, order_by_calls
 from infra.alarms import derive_alarms
 from infra.blackboard import Blackboard, BlackboardArgs
+from infra.delivery import Delivery, DeliveryArgs
 from infra.files import Files, FilesArgs
 from infra.functions import FunctionArgs, FunctionService, Surroundings
 from infra.gateway import Gateway, GatewayArgs
@@ -79,6 +80,9 @@ class StackBuilder:
         self._let_sign_in()
         gateway = self._open_gateway(services)
         self._watch()
+        if self._settings.repository:
+            delivery = DeliveryArgs(place=self._place, repository=self._settings.repository)
+            Delivery("delivery", delivery, self._after())
         export_outputs(self._place, self._topology, services, gateway)
 
     def _after(self) -> pulumi.ResourceOptions:

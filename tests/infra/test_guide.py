@@ -19,7 +19,7 @@ ROOT = PROGRAM.parent
 GUIDE = (ROOT / "docs" / "operating.md").read_text("utf-8")
 COMMANDS = [line.strip()[2:] for line in GUIDE.splitlines() if line.strip().startswith("$ ")]
 NAMED = topology.load()
-PROGRAMS = {"bq", "cd", "curl", "cypher-shell", "export", "gcloud", "git", "make", "pulumi"}
+PROGRAMS = {"bq", "cd", "curl", "cypher-shell", "export", "for", "gcloud", "git", "make", "pulumi"}
 SERVICES = {entry.name for entry in NAMED.functions}
 JOBS = {job.name.replace("_", "-") for job in NAMED.jobs}
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
