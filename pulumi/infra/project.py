@@ -19,6 +19,7 @@ APIS = (
     "billingbudgets",
     "cloudbuild",
     "cloudkms",
+    "cloudresourcemanager",
     "cloudscheduler",
     "compute",
     "dns",
@@ -47,7 +48,7 @@ class ProjectArgs:
 
 
 class Project(pulumi.ComponentResource):
-    """Enabled APIs, and the service agents by the name of their service."""
+    """Enabled APIs, the project's number, and the service agents by the name of their service."""
 
     def __init__(self, name: str, args: ProjectArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("argo:project:Project", name, None, opts)
@@ -71,6 +72,7 @@ class Project(pulumi.ComponentResource):
             for service in _ASKED
         }
         after = pulumi.InvokeOutputOptions(depends_on=self.apis)
+        self.number = gcp.organizations.get_project_output(project_id=args.place.project, opts=after).number
         storage = gcp.storage.get_project_service_account_output(project=args.place.project, opts=after)
         bigquery = gcp.bigquery.get_default_service_account_output(project=args.place.project, opts=after)
         self.agents["storage"] = pulumi.Output.concat("serviceAccount:", storage.email_address)

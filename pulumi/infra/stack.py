@@ -79,7 +79,7 @@ class StackBuilder:
         self._subscribe(project, identities, targets)
         self._let_sign_in()
         gateway = self._open_gateway(services)
-        self._watch()
+        self._watch(project)
         if self._settings.repository:
             delivery = DeliveryArgs(place=self._place, repository=self._settings.repository)
             Delivery("delivery", delivery, self._after())
@@ -206,9 +206,10 @@ class StackBuilder:
         )
         SignIn("sign-in", args, self._after())
 
-    def _watch(self) -> None:
+    def _watch(self, project: Project) -> None:
         args = WatchArgs(
             place=self._place,
+            project_number=project.number,
             alarms=derive_alarms(self._topology),
             alert_email=self._settings.alert_email,
             billing_account=self._settings.billing_account,

@@ -52,4 +52,14 @@ class Vault(pulumi.ComponentResource):
             )
             for secret in args.secrets
         }
+        # Off by default: without it nobody could say who has read a value that leaked.
+        gcp.projects.IAMAuditConfig(
+            "secret-reads",
+            project=args.place.project,
+            service="secretmanager.googleapis.com",
+            audit_log_configs=[
+                gcp.projects.IAMAuditConfigAuditLogConfigArgs(log_type=kind) for kind in ("DATA_READ", "DATA_WRITE")
+            ],
+            opts=pulumi.ResourceOptions(parent=self),
+        )
         self.register_outputs({})

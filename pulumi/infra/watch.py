@@ -19,6 +19,7 @@ class WatchArgs:
     """`monthly_budget` is in the billing account's own currency."""
 
     place: Place
+    project_number: pulumi.Output[str]
     alarms: Sequence[Alarm]
     alert_email: str
     billing_account: str
@@ -81,7 +82,10 @@ class Watch(pulumi.ComponentResource):
             amount=gcp.billing.BudgetAmountArgs(
                 specified_amount=gcp.billing.BudgetAmountSpecifiedAmountArgs(units=str(self._args.monthly_budget))
             ),
-            budget_filter=gcp.billing.BudgetBudgetFilterArgs(projects=[f"projects/{self._args.place.project}"]),
+            # A budget knows projects by number only.
+            budget_filter=gcp.billing.BudgetBudgetFilterArgs(
+                projects=[pulumi.Output.concat("projects/", self._args.project_number)]
+            ),
             threshold_rules=thresholds,
             all_updates_rule=gcp.billing.BudgetAllUpdatesRuleArgs(
                 monitoring_notification_channels=[self._operators.id]

@@ -135,6 +135,8 @@ class _Recorder(pulumi.runtime.Mocks):
 
     def call(self, args: pulumi.runtime.MockCallArgs) -> tuple[Inputs, list[tuple[str, str]]]:
         """Answers of data sources."""
+        if args.token.endswith(":getProject"):
+            return {"number": PROJECT_NUMBER}, []
         if args.token.endswith("getProjectServiceAccount"):
             return {"emailAddress": f"service-{PROJECT_NUMBER}@gs-project-accounts.iam.gserviceaccount.com"}, []
         if args.token.endswith("getDefaultServiceAccount"):

@@ -153,7 +153,19 @@ def schedules_carry_an_identity(graph: Graph) -> Iterator[str]:
             yield f"{entry.name} calls as {email}"
 
 
+def secret_reads_are_logged(graph: Graph) -> Iterator[str]:
+    """After a leak somebody must be able to say who has read the value."""
+    logged = {
+        entry.get("service")
+        for entry in graph.of("projects/IAMAuditConfig")
+        if "DATA_READ" in {part.get("logType") for part in entry.get("auditLogConfigs") or []}
+    }
+    if list(graph.of("secretmanager/Secret")) and not logged & {"secretmanager.googleapis.com", "allServices"}:
+        yield "nobody logs who reads a secret"
+
+
 RULES = (
+    secret_reads_are_logged,
     no_basic_roles,
     no_administrators,
     grants_are_additive,

@@ -29,6 +29,7 @@ def _drop(kind: str, name: str | None = None) -> Change:
 
 
 IDENTITY: list[tuple[Rule, Change]] = [
+    (rules_identity.secret_reads_are_logged, _drop("projects/IAMAuditConfig")),
     (rules_identity.no_basic_roles, _grant("roles/editor")),
     (rules_identity.no_administrators, _grant("roles/storage.admin")),
     (rules_identity.no_administrators, _grant("roles/iam.serviceAccountTokenCreator")),
