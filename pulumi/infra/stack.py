@@ -75,8 +75,7 @@ class StackBuilder:
         grants = GrantsArgs(
             place=self._place, grants=derive_grants(self._topology), accounts=identities.own, targets=targets
         )
-        Grants("grants", grants, self._after())
-        self._subscribe(project, identities, targets)
+        self._subscribe(project, identities, targets, Grants("grants", grants, self._after()))
         self._let_sign_in()
         gateway = self._open_gateway(services)
         self._watch(project)
@@ -173,7 +172,7 @@ class StackBuilder:
             ScheduledJob(f"scheduled-{job.name}", args, self._after())
         return services
 
-    def _subscribe(self, project: Project, identities: Identities, targets: Targets) -> None:
+    def _subscribe(self, project: Project, identities: Identities, targets: Targets, grants: Grants) -> None:
         args = SubscriptionsArgs(
             place=self._place,
             subscriptions=self._topology.subscriptions,
@@ -181,6 +180,7 @@ class StackBuilder:
             targets=targets,
             pushers=identities.pushers,
             agent=project.agents["pubsub"],
+            grants=grants,
         )
         Subscriptions("subscriptions", args, self._after())
 

@@ -16,7 +16,7 @@ from schemas.topology import BigQuerySink, Function, Push, StorageSink, Subscrip
 
 @dataclass(frozen=True, kw_only=True)
 class SubscriptionsArgs:
-    """`pushers`: by function, the account in whose name Pub/Sub calls it. `agent` is Pub/Sub's own."""
+    """`pushers`: by function, the account in whose name Pub/Sub calls it. `agent` is Pub/Sub's own. `grants` come first."""
 
     place: Place
     subscriptions: Sequence[Subscription]
@@ -24,6 +24,7 @@ class SubscriptionsArgs:
     targets: Targets
     pushers: Mapping[str, gcp.serviceaccount.Account]
     agent: pulumi.Output[str]
+    grants: pulumi.Resource | None = None
 
 
 class Subscriptions(pulumi.ComponentResource):
@@ -84,7 +85,9 @@ class Subscriptions(pulumi.ComponentResource):
 
     def _find_needs(self, entry: Subscription) -> list[pulumi.Resource]:
         if entry.push:
-            return self._before[f"push:{entry.push.function}"]
+            # A function that is pushed to before it has its rights spends the message's attempts on refusals.
+            rights = [self._args.grants] if self._args.grants else []
+            return [*self._before[f"push:{entry.push.function}"], *rights]
         if entry.bigquery:
             return self._before[f"table:{entry.bigquery.table}"]
         return self._before[f"bucket:{entry.storage.bucket}"] if entry.storage else []

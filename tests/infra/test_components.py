@@ -77,6 +77,13 @@ def test_everything_waits_for_googles_apis(graph: Graph) -> None:
             assert "api-pubsub" in entry.waits_for, entry.name
 
 
+def test_a_function_has_its_rights_before_anything_is_pushed_to_it(graph: Graph) -> None:
+    """Refusals would spend the attempts of the first messages, and dead-letter them."""
+    for entry in graph.of("pubsub/Subscription"):
+        if entry.get("pushConfig"):
+            assert "grants" in entry.waits_for, entry.name
+
+
 def make_files(days: int, *, protect: bool = False) -> Graph:
     def make() -> Files:
         topics = Topics(
