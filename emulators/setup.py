@@ -12,6 +12,7 @@ the secrets' values. Each store is set up in its own thread as soon as it answer
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import socket
@@ -54,12 +55,20 @@ def main() -> int:
         "graph": ([os.environ["NEO4J_URI"]], create_constraints),
         "secretmanager": ([os.environ["SECRET_MANAGER_ENDPOINT"]], lambda: create_secrets(topology, project, values)),
     }
+    import_clients()
     with ThreadPoolExecutor(len(parts)) as pool:
         outcomes = {name: pool.submit(_run_part, name, *part) for name, part in parts.items()}
     problems = {name: outcome.exception() for name, outcome in outcomes.items() if outcome.exception()}
     for name, problem in problems.items():
         print(f"setup: {name} failed: {type(problem).__name__}: {problem}", file=sys.stderr)
     return 1 if problems else 0
+
+
+def import_clients() -> None:
+    """Import what the parts use, in one thread: imports of Google's packages in several at once can deadlock."""
+    names = ("pubsub_v1", "storage", "bigquery", "secretmanager_v1")
+    for module in ("neo4j", *(f"google.cloud.{name}" for name in names)):
+        importlib.import_module(module)
 
 
 def _run_part(name: str, addresses: list[str], create: Callable[[], None]) -> None:

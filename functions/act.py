@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 from agents.acting import Ports, act_on
 from agents.tools.mail import smtp
+from agents.tools.once import once
 from agents.tools.outbox import firestore_outbox
 from agents.tools.outcomes import collect
 from agents.tools.profiles import firestore_profiles
 from functions.push import Delivery, handle_push
 
 
-@cache
+@once
 def _ports() -> Ports:
     return Ports(outbox=firestore_outbox(), profiles=firestore_profiles(), mailer=smtp(), outcomes=collect())
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 from agents.swarm.agent import ConversableAgent, Ports
 from agents.swarm.registry import build_agent, find_hosted
 from agents.tools import bus
 from agents.tools.blackboard import redis_blackboard
+from agents.tools.once import once
 from agents.tools.settings import settings
 from functions.push import Delivery, handle_push
 
 
-@cache
+@once
 def _agent() -> ConversableAgent:
     return build_agent(find_hosted(settings().service), Ports(blackboard=redis_blackboard(), bus=bus.pubsub()))
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 from agents.errors import Poison
 from agents.swarm import playbooks
 from agents.swarm.orchestrator import Orchestrator, Ports
 from agents.tools import bus
 from agents.tools.blackboard import redis_blackboard
+from agents.tools.once import once
 from functions.push import Delivery, handle_push
 
 
-@cache
+@once
 def _orchestrator() -> Orchestrator:
     return Orchestrator(Ports(blackboard=redis_blackboard(), bus=bus.pubsub(), playbooks=playbooks.load()))
 

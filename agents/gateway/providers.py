@@ -7,9 +7,9 @@ Owns the provider's client and its errors. Deliberately does not retry, time out
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
+from agents.tools.once import once
 from agents.tools.secrets import secret_manager
 from agents.tools.settings import settings
 from schemas import topology
@@ -125,7 +125,7 @@ class FakeProvider:
         return Reply(text=reply, model_version="fake-001", input_tokens=10, output_tokens=5)
 
 
-@cache
+@once
 def gemini() -> Gemini:
     """The process's one Gemini."""
     return Gemini()
@@ -138,7 +138,7 @@ async def _open_client() -> Client:
     return _client(await asyncio.to_thread(secret_manager().read, "gemini-api-key"))
 
 
-@cache
+@once
 def _client(key: str) -> Client:
     from google import genai
 

@@ -6,9 +6,9 @@ the swarm. Nothing here is the only copy of a fact: messages are rows in BigQuer
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
+from agents.tools.once import once
 from agents.tools.settings import require, settings
 from schemas import topology
 
@@ -95,13 +95,13 @@ class FakeBlackboard:
         return self.values[key]
 
 
-@cache
+@once
 def redis_blackboard() -> RedisBlackboard:
     """The process's one blackboard."""
     return RedisBlackboard()
 
 
-@cache
+@once
 def _client() -> Redis:
     from redis import Redis
     from redis.backoff import ExponentialBackoff

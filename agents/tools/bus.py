@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
+from agents.tools.once import once
 from agents.tools.settings import settings
 from schemas import topology
 
@@ -78,13 +78,13 @@ def send_all(bus: Bus, topic: str, messages: list[Outgoing]) -> None:
         future.result(timeout=ACK_SECONDS)
 
 
-@cache
+@once
 def pubsub() -> PubSub:
     """The process's one Pub/Sub."""
     return PubSub()
 
 
-@cache
+@once
 def _publisher() -> PublisherClient:
     from google.api_core.retry import Retry
     from google.cloud import pubsub_v1

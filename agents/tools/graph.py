@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import atexit
 from collections.abc import Mapping
-from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
+from agents.tools.once import once
 from agents.tools.secrets import secret_manager
 from agents.tools.settings import SettingsError, require, settings
 from schemas import topology
@@ -81,7 +81,7 @@ class FakeGraph:
         return self.read(statement, parameters)
 
 
-@cache
+@once
 def neo4j() -> Neo4j:
     """The process's one graph."""
     return Neo4j()
@@ -106,7 +106,7 @@ def _run(statement: str, parameters: Parameters, *, writes: bool) -> list[Record
     return [record.data() for record in records]
 
 
-@cache
+@once
 def _driver() -> Driver:
     from neo4j import GraphDatabase
 

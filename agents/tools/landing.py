@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
-from functools import cache
 from typing import IO, TYPE_CHECKING, Protocol, cast
 
+from agents.tools.once import once
 from agents.tools.settings import settings
 from schemas import topology
 
@@ -69,13 +69,13 @@ class FakeLanding:
         return io.BytesIO(self.objects[name])
 
 
-@cache
+@once
 def cloud_storage() -> CloudStorage:
     """The process's one landing bucket."""
     return CloudStorage()
 
 
-@cache
+@once
 def _bucket() -> Bucket:
     from google.cloud import storage
 

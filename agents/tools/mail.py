@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
-from functools import cache
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Protocol
 
+from agents.tools.once import once
 from agents.tools.secrets import read_json, secret_manager
 from agents.tools.settings import require, settings
 from schemas import topology
@@ -147,7 +147,7 @@ class FakeMailer:
         self.sent.append(mail)
 
 
-@cache
+@once
 def smtp() -> Smtp:
     """The process's one mail server."""
     return Smtp()

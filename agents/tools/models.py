@@ -7,11 +7,11 @@ does not answer is a reason to be tried again by the bus.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from agents.tools.once import once
 from agents.tools.secrets import secret_manager
 from agents.tools.settings import require, settings
 from schemas import topology
@@ -116,13 +116,13 @@ class FakeGateway:
         return ModelAnswer(output=answer, model=self.model)
 
 
-@cache
+@once
 def http_gateway() -> HttpGateway:
     """The process's one way to a model."""
     return HttpGateway()
 
 
-@cache
+@once
 def _client() -> Client:
     import httpx
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 
+from agents.tools.once import once
 from agents.tools.profiles import REQUEST_SECONDS, client, document_id, to_plain
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class FakeOutbox:
             del self.contacts[entry.user_id]
 
 
-@cache
+@once
 def firestore_outbox() -> FirestoreOutbox:
     """The process's one outbox."""
     return FirestoreOutbox()

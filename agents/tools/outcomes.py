@@ -6,11 +6,11 @@ Owns the request. The event's id is derived from the action, so a repeat is the 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from agents.tools.once import once
 from agents.tools.secrets import read_json, secret_manager
 from agents.tools.settings import require, settings
 from schemas import topology
@@ -70,13 +70,13 @@ class FakeOutcomes:
         self.reported.append(outcome)
 
 
-@cache
+@once
 def collect() -> Collect:
     """The process's one way to tell outcomes."""
     return Collect()
 
 
-@cache
+@once
 def _client() -> Client:
     import httpx
 

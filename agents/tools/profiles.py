@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote
 
 import msgspec
 
 from agents.errors import Poison
+from agents.tools.once import once
 from agents.tools.settings import settings
 from schemas import topology
 from schemas.messages import Json, ProfileUpdate
@@ -184,13 +184,13 @@ class FakeProfiles:
             raise Poison(f"Firestore cannot store {problems}")
 
 
-@cache
+@once
 def firestore_profiles() -> FirestoreProfiles:
     """The process's one profile store."""
     return FirestoreProfiles()
 
 
-@cache
+@once
 def client() -> Client:
     """The process's one Firestore client, also used by the outbox."""
     from google.cloud import firestore

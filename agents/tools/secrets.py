@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from agents.tools.once import once
 from agents.tools.settings import settings
 from schemas import topology
 
@@ -80,13 +80,13 @@ def read_json(secrets: Secrets, name: str) -> dict[str, str]:
         raise ValueError(f"the secret {name!r} must be a JSON object of texts") from None
 
 
-@cache
+@once
 def secret_manager() -> SecretManager:
     """The process's one Secret Manager."""
     return SecretManager()
 
 
-@cache
+@once
 def _client() -> SecretManagerServiceClient:
     from google.cloud import secretmanager_v1
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
+from agents.tools.once import once
 from agents.tools.settings import settings
 from schemas import topology
 
@@ -77,7 +77,7 @@ class FakeWarehouse:
         return len(self.query(sql, parameters))
 
 
-@cache
+@once
 def bigquery() -> BigQuery:
     """The process's one warehouse."""
     return BigQuery()
@@ -108,7 +108,7 @@ def _job_config(parameters: Mapping[str, Parameter]) -> QueryJobConfig:
     )
 
 
-@cache
+@once
 def _client() -> Client:
     from google.cloud.bigquery import Client
 

@@ -15,6 +15,8 @@ from typing import Any
 import grpc
 import pytest
 from google.api_core import exceptions
+from google.cloud.firestore import Client, DocumentReference
+from google.cloud.firestore_v1.types import ListenRequest, ListenResponse, Target
 
 from tests.emulator.firestore_servers import FirestoreServer, free_port
 
@@ -63,8 +65,17 @@ def test_listener_survives_a_restart(own_server: FirestoreServer) -> None:
     other.close()
 
 
-def ignore(_documents: object, _changes: object, _read_time: object) -> None:
-    """Is a listener that does nothing."""
+def open_listener(client: Client, document: DocumentReference, over: threading.Event) -> Iterator[ListenResponse]:
+    """Opens a listener that, unlike the client's own, does not come back for ever once its server is gone."""
+
+    def make_requests() -> Iterator[ListenRequest]:
+        target = Target(documents=Target.DocumentsTarget(documents=[document._document_path]), target_id=1)  # pyright: ignore[reportPrivateUsage] - the path on the wire
+        yield ListenRequest(database=client._database_string, add_target=target)  # pyright: ignore[reportPrivateUsage] - likewise
+        over.wait(30)
+
+    stream = iter(client._firestore_api.listen(make_requests(), metadata=client._rpc_metadata))  # pyright: ignore[reportPrivateUsage] - the client has no plain listen
+    next(stream)
+    return stream
 
 
 def test_stops_quickly_with_open_calls(own_server: FirestoreServer) -> None:
@@ -72,7 +83,8 @@ def test_stops_quickly_with_open_calls(own_server: FirestoreServer) -> None:
     client = own_server.client()
     document = client.document("c/a")
     document.set({"n": 1})
-    watches = [document.on_snapshot(ignore) for _ in range(5)]
+    over = threading.Event()
+    streams = [open_listener(client, document, over) for _ in range(5)]
     transaction = client.transaction()
     transaction._begin()  # pyright: ignore[reportPrivateUsage] - to leave it open
     document.get(transaction=transaction)
@@ -91,8 +103,10 @@ def test_stops_quickly_with_open_calls(own_server: FirestoreServer) -> None:
     assert own_server.process.returncode == 0
     waiting.join(10)
     assert refused.is_set()
-    for watch in watches:
-        watch.unsubscribe()
+    over.set()
+    for stream in streams:
+        with pytest.raises(exceptions.GoogleAPICallError):
+            list(stream)
     client.close()
 
 

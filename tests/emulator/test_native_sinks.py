@@ -108,13 +108,26 @@ def test_a_dead_letter_is_a_row_with_its_metadata() -> None:
     run = uuid.uuid4().hex
     (message_id,) = publish([json.dumps(make_row(f"{run}-x", colour=run)).encode()])
     assert message_id
-    sql = f"SELECT * FROM argo.dead_letters WHERE JSON_VALUE(data, '$.colour') = '{run}'"
-    wait_for(lambda: select(sql), 10, "the dead letter is a row")
-    row = select(sql)[0]
+    row = wait_for_dead_letter(f"JSON_VALUE(SAFE_CONVERT_BYTES_TO_STRING(data), '$.colour') = '{run}'")
     attributes = row["attributes"] if isinstance(row["attributes"], dict) else json.loads(row["attributes"])
     assert attributes[ERROR_ATTRIBUTE] == "the table has no column colour"
     assert attributes["CloudPubSubDeadLetterSourceSubscription"] == "user-interactions-warehouse"
     assert row["subscription_name"] == f"projects/{PROJECT}/subscriptions/dead-letters-warehouse"
+
+
+def test_a_dead_letter_that_is_no_text_is_a_row_too() -> None:
+    """Prevents: poison that is refused by the very table that keeps poison."""
+    body = b"\xff\x00" + uuid.uuid4().bytes
+    publish([body])
+    row = wait_for_dead_letter(f"TO_HEX(data) = '{body.hex()}'")
+    assert row["data"] == body
+
+
+def wait_for_dead_letter(condition: str) -> dict[str, Any]:
+    """The row of argo.dead_letters that fulfils a condition, once it is there."""
+    sql = f"SELECT * FROM argo.dead_letters WHERE {condition}"
+    wait_for(lambda: select(sql), 10, "the dead letter is a row")
+    return select(sql)[0]
 
 
 def test_the_archive_holds_every_body_as_a_line() -> None:

@@ -215,9 +215,9 @@ def test_an_event_that_is_a_moment_is_answered(outside: Outside) -> None:
     assert mail["subject"]
 
 
-def test_somebody_without_an_address_is_skipped_and_that_is_told(outside: Outside) -> None:
+def test_somebody_without_consent_is_skipped_and_that_is_told(outside: Outside) -> None:
     """Prevents: a task that succeeds without an effect and without a word about it."""
-    user_id = _person(outside, language="en")
+    user_id = _person(outside, language="en", email="eve@shop.example", marketingConsent=False)
     outside.publish("moments", rows.encode(_moment(user_id)))
     action_id = derive_id(_task(user_id), "action")
     entry = wait_for(lambda: outside.document("outbox", action_id), "the outbox entry")

@@ -1,0 +1,33 @@
+"""Clients are built on first use, each once, one at a time.
+
+`functools.cache` lets two threads build the same client; and two threads that import Google's packages for the first time
+at the same time can run into Python's import deadlock detection (seen with `requests.exceptions`).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Generic, ParamSpec, TypeVar
+
+_building = threading.RLock()
+Given = ParamSpec("Given")
+Built = TypeVar("Built")
+
+
+class once(Generic[Given, Built]):  # noqa: N801  # a decorator, used like functools.cache
+    """Like `functools.cache`, but what is not built yet is built under one lock of the process."""
+
+    def __init__(self, build: Callable[Given, Built]) -> None:
+        self._cached: Any = cache(build)
+        self.__doc__ = build.__doc__
+
+    def __call__(self, *args: Given.args, **kwargs: Given.kwargs) -> Built:
+        """What the function built for these arguments, now or before."""
+        with _building:
+            return self._cached(*args, **kwargs)
+
+    def cache_clear(self) -> None:
+        """Forget what was built."""
+        self._cached.cache_clear()
