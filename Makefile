@@ -41,11 +41,21 @@ check: $(STAMP) ## lint, types, import layers, file and function size
 	@$(BIN)/lint-imports
 	@$(BIN)/python .ci/check_size.py $(CODE)
 
-test: $(STAMP) ## every test: unit, on the laptop cloud, the whole loop from outside
-	@$(BIN)/pytest $(ARGS)
+test: $(STAMP) ## every test: unit, infrastructure, on the laptop cloud, the whole loop from outside
+	@$(BIN)/pytest -q tests/unit
+	@$(BIN)/pytest -q tests/infra
+	@$(BIN)/pytest -q tests/emulator
+	@$(BIN)/pytest -q tests/system
 
-render: $(STAMP) ## rewrite the files that are made from the contracts' types
+render: $(STAMP) ## rewrite what is made from the contracts: tables, JSON Schemas, golden stacks, the image's lock
 	@$(BIN)/python -m schemas.render
+	@cd pulumi && ../$(BIN)/python -m policy.golden && ../$(BIN)/python -m image.lock
+
+preview: $(STAMP) ## show what a deployment would change (needs the pulumi CLI): make preview STACK=dev
+	@pulumi -C pulumi preview -s $(STACK)
+
+deploy: $(STAMP) ## deploy a stack, after showing it (needs the pulumi CLI): make deploy STACK=dev
+	@pulumi -C pulumi up -s $(STACK)
 
 lock: $(STAMP) ## write the installed versions to .ci/constraints.txt
 	@$(BIN)/python -m pip freeze --exclude-editable | LC_ALL=C sort -f > .ci/constraints.txt
@@ -53,4 +63,4 @@ lock: $(STAMP) ## write the installed versions to .ci/constraints.txt
 clean: ## remove .venv and build
 	@rm -rf $(VENV) build
 
-.PHONY: help setup demo up down status job logs check test render lock clean
+.PHONY: help setup demo up down status job logs check test render preview deploy lock clean

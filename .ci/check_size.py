@@ -26,4 +26,4 @@ if __name__ == "__main__":
     problems = [
         problem for root in sys.argv[1:] for path in Path(root).rglob("*.py") for problem in find_oversize(path)
     ]
-    sys.exit("\n".join(problems))
+    sys.exit("\n".join(problems) or 0)

@@ -100,7 +100,7 @@ class Subscription(_Entry, frozen=True, kw_only=True):
     storage: StorageSink | None = None
     filter: str = ""
     ordered: bool = False
-    ack_deadline_seconds: AckDeadline = 30
+    ack_deadline_seconds: AckDeadline = 60  # not less than the functions' timeout
     retention_seconds: Retention = 604_800
     retry: Retry = Retry()
     dead_letter: DeadLetter | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from typing import IO, TYPE_CHECKING, Protocol, cast
 
 from agents.tools.once import once
@@ -12,6 +13,7 @@ from schemas import topology
 if TYPE_CHECKING:
     from google.cloud.storage import Bucket
 
+log = logging.getLogger(__name__)
 WRITE_SECONDS = 10
 
 
@@ -31,9 +33,19 @@ class CloudStorage:
     """Google Cloud Storage."""
 
     def write(self, name: str, data: bytes) -> None:
-        """Store one object; google.api_core and requests errors are the caller's."""
+        """Store one object; google.api_core and requests errors are the caller's.
+
+        It creates only: the grant is objectCreator, and the same name is the same object, so one that is there is done.
+        """
+        from google.api_core.exceptions import PreconditionFailed
+
         blob = _bucket().blob(name)
-        blob.upload_from_string(data, content_type="application/x-ndjson", timeout=WRITE_SECONDS)
+        try:
+            blob.upload_from_string(
+                data, content_type="application/x-ndjson", timeout=WRITE_SECONDS, if_generation_match=0
+            )
+        except PreconditionFailed:
+            log.info("%s is there already", name)
 
     def open(self, name: str, generation: int | None = None) -> IO[bytes]:
         """Read one object as a stream in constant memory.

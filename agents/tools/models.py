@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from agents.tools.identity import prove_identity
 from agents.tools.once import once
 from agents.tools.secrets import secret_manager
 from agents.tools.settings import require, settings
@@ -76,6 +77,7 @@ class HttpGateway:
             PermissionError: the topology does not let this service call the gateway.
         """
         import httpx
+        from google.auth.exceptions import GoogleAuthError
 
         headers = {
             "authorization": f"Bearer {secret_manager().read('llm-gateway-key')}",
@@ -83,7 +85,7 @@ class HttpGateway:
         }
         try:
             response = _client().post(PATH, content=msgspec.json.encode(request), headers=headers)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, GoogleAuthError) as error:
             raise ModelUnavailable(f"the gateway does not answer: {type(error).__name__}") from error
         return _read_answer(response)
 
@@ -128,4 +130,5 @@ def _client() -> Client:
 
     if "llm" not in topology.load().access(settings().service).calls:
         raise PermissionError(f"{settings().service} may not call the gateway; topology.yaml grants it")
-    return httpx.Client(base_url=require(settings().llm_url, "ARGO_LLM_URL"), timeout=WAIT_SECONDS)
+    url = require(settings().llm_url, "ARGO_LLM_URL")
+    return httpx.Client(base_url=url, timeout=WAIT_SECONDS, auth=prove_identity(url))
