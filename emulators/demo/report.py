@@ -48,6 +48,7 @@ def print_report(report: Report, console: Console) -> None:
         f"[bold]{choice['product']}[/] ({choice['product_id']}) for customer {choice['user']}, because of the moment "
         f"{choice['moment']}:",
         f"“{choice['reason']}”",
+        *(f"  {path}" for path in choice["paths"]),
         f"chosen by {choice['chosen_by']}",
     )
     console.print(counts, timings, kpis)
@@ -78,6 +79,7 @@ def write_html(report: Report, path: Path) -> None:
         "<h2>Why this person got this product</h2>",
         f"<p>Customer {escape(choice['user'])}, moment <i>{escape(choice['moment'])}</i>: "
         f"<b>{escape(choice['product'])}</b></p><blockquote>{escape(choice['reason'])}</blockquote>",
+        f"<ul>{''.join(f'<li>{escape(path)}</li>' for path in choice['paths'])}</ul>",
         f"<p>Chosen by {escape(choice['chosen_by'])}.</p>",
         "<h2>What the agents said</h2>",
         _make_table(("at", "from", "", "to", "action", "status"), conversation),
@@ -120,7 +122,7 @@ def _make_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 _STYLE = """
-body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1d2733}
+body{font:16px/1.5 system-ui,sans-serif;max-width:66rem;margin:2rem auto;padding:0 1rem;color:#1d2733}
 .loop{display:flex;flex-wrap:wrap;gap:.5rem;padding:0;list-style:none}
 .loop li{background:#eef4fb;border-radius:.6rem;padding:.6rem .9rem;text-align:center}
 .loop li+li::before{content:"→ ";color:#6b7c93}.loop b{display:block;font-size:1.4rem}

@@ -5,6 +5,7 @@ Everything is seen from outside: over HTTP, with Google's clients and the neo4j 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -150,6 +151,7 @@ def read_mail(outside: Outside, report: Report) -> None:
         "reason": story["reason"],
         "chosen_by": story["chosen_by"],
         "moment": story["moment"],
+        "paths": _find_paths(story["evidence"], story["product_id"]),
     }
     report["task_id"] = story["task_id"]
     mine = [mail for mail in mails if story["user_id"] in str(mail["to"])]
@@ -214,6 +216,13 @@ def _post_batch(outside: Outside, messages: list[Message]) -> int:
     if answer.status_code != 200:
         raise StageError(f"collect answered {answer.status_code}: {answer.text[:300]}", "look into logs/collect.log")
     return int(answer.json()["accepted"])
+
+
+def _find_paths(evidence: str, product_id: str) -> list[str]:
+    """The graph's paths to the chosen product, from the candidates that were handed to the model."""
+    handed_over: Report = json.loads(evidence)
+    chosen = [item for item in handed_over["candidates"] if item["productId"] == product_id]
+    return chosen[0]["paths"] if chosen else []
 
 
 def _describe_sample(sample: Sample) -> str:
