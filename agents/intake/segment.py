@@ -7,6 +7,7 @@ Source: https://segment.com/docs/connections/spec/ (common fields, ecommerce v2)
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -19,6 +20,7 @@ from schemas import rows
 from schemas.messages import derive_id
 from schemas.rows import Failure, Interaction
 
+JSON_DEPTH = 100  # BigQuery's JSON takes 500; each reader on the way has a limit of its own
 CALLS = ("track", "identify", "page", "screen", "group", "alias")
 Json = dict[str, Any]
 Nested = TypeVar("Nested", bound=rows.Row)
@@ -53,6 +55,7 @@ def read_message(raw: object, received: Received) -> Interaction:
     name = read_text(message, "event" if call == "track" else "name")
     if call == "track" and not name:
         raise Refusal(Failure.MISSING_FIELD, "event must be there and not empty for type 'track'")
+    _require_ids(call, ids)
     sent_at = read_time(message, "sentAt") or received.sent_at
     original = read_time(message, "originalTimestamp") or read_time(message, "timestamp")
     context = read_object(message, "context")
@@ -72,9 +75,19 @@ def read_message(raw: object, received: Received) -> Interaction:
         "group_id": ids["groupId"],
         "traits": _to_json_text(read_object(message, "traits") or read_object(context, "traits")),
         **_read_context(context, received),
-        **_read_properties(properties),
+        **_read_properties(properties, message),
     }
+    if call == "page" and values["page"] is None:
+        values["page"] = _pick({"page": properties}, "page", rows.Page)
     return build_row(Interaction, values)
+
+
+def _require_ids(call: str, ids: Mapping[str, str | None]) -> None:
+    """Segment's spec: a group call names the group, an alias call both ids, or it says nothing."""
+    if call == "group" and not ids["groupId"]:
+        raise Refusal(Failure.MISSING_FIELD, "groupId must be there and not empty for type 'group'")
+    if call == "alias" and not (ids["previousId"] and ids["userId"]):
+        raise Refusal(Failure.MISSING_FIELD, "userId and previousId must be there and not empty for type 'alias'")
 
 
 def build_row(kind: type[Nested], values: Json) -> Nested:
@@ -89,7 +102,10 @@ def correct_time(original: datetime | None, sent_at: datetime | None, received_a
     """Segment's rule: receivedAt - (sentAt - originalTimestamp), which takes out the client's clock error."""
     if original is None:
         return received_at
-    return received_at - (sent_at - original) if sent_at else original
+    try:
+        return received_at - (sent_at - original) if sent_at else original
+    except OverflowError:  # a clock that is millennia off
+        return received_at
 
 
 def to_snake_case(name: str) -> str:
@@ -126,13 +142,19 @@ def read_time(message: Json, key: str) -> datetime | None:
         time = datetime.fromisoformat(value)
     except (TypeError, ValueError):
         raise Refusal(Failure.WRONG_TYPE, f"{key} must be an ISO 8601 time such as 2026-11-20T08:00:00Z") from None
-    return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    try:
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except OverflowError:
+        raise Refusal(Failure.WRONG_TYPE, f"{key} is outside of the years 1 to 9999 in UTC") from None
 
 
 def _derive_event_id(message: Json, original: datetime | None, received: Received) -> str:
     """A client that sends no messageId gets one that its own retry of the same message gets again."""
     when = "" if original or received.origin else received.received_at.isoformat()
-    content = msgspec.json.encode({k: v for k, v in message.items() if k != "sentAt"}, order="sorted").decode()
+    try:
+        content = msgspec.json.encode({k: v for k, v in message.items() if k != "sentAt"}, order="sorted").decode()
+    except RecursionError:
+        raise Refusal(Failure.WRONG_TYPE, "the event is nested too deeply") from None
     return derive_id(received.source, received.origin or "", when, content)
 
 
@@ -164,8 +186,11 @@ def _pick(context: Json, key: str, kind: type[Nested]) -> Nested | None:
     return build_row(kind, known) if known else None
 
 
-def _read_properties(properties: Json) -> Json:
+def _read_properties(properties: Json, message: Json) -> Json:
     rest = {key: value for key, value in properties.items() if key != "products"}
+    category = read_text(message, "category")  # page and screen may have it beside their name
+    if category:
+        rest.setdefault("category", category)
     return {
         "order_id": read_text(properties, "order_id"),
         "revenue": next(filter(None, (read_money(properties, k) for k in ("revenue", "total", "value"))), None),
@@ -189,6 +214,8 @@ def _read_product(product: object) -> rows.Product:
         raise Refusal(Failure.WRONG_TYPE, f"a product must be an object, not {type(product).__name__}")
     given: Json = product
     quantity = read_money(given, "quantity")
+    if quantity is not None and abs(quantity) > 2**63 - 1:  # BigQuery's INT64 would refuse the whole row later
+        raise Refusal(Failure.WRONG_TYPE, "quantity must fit 64 bits")
     values = {
         "product_id": _product_id(given),
         "price": read_money(given, "price"),
@@ -219,4 +246,26 @@ def read_money(values: Json, key: str) -> Decimal | None:
 
 
 def _to_json_text(value: Json) -> str | None:
-    return msgspec.json.encode(value).decode() if value else None
+    if not value:
+        return None
+    try:
+        text = msgspec.json.encode(value).decode()
+    except RecursionError:
+        raise Refusal(Failure.WRONG_TYPE, "the event is nested too deeply") from None
+    if text.count("{") + text.count("[") > JSON_DEPTH and _measure_depth(value) > JSON_DEPTH:
+        raise Refusal(Failure.WRONG_TYPE, f"properties and traits may be nested {JSON_DEPTH} levels deep")
+    return text
+
+
+def _measure_depth(value: object) -> int:
+    """How many objects and lists are inside each other, without recursion."""
+    depth, layer = 0, [value]
+    while layer := [inner for outer in layer for inner in _list_inner(outer)]:
+        depth += 1
+    return depth
+
+
+def _list_inner(value: object) -> list[object]:
+    if isinstance(value, dict):
+        return list(value.values())  # pyright: ignore[reportUnknownArgumentType]  # JSON
+    return value if isinstance(value, list) else []  # pyright: ignore[reportUnknownVariableType]  # JSON

@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from agents.tools import bus, landing, secrets
+from functions import write_keys
 
 KEY = "write-key-1"
 EVENT = {"type": "track", "event": "Order Completed", "userId": "u1", "messageId": "m1"}
@@ -61,7 +63,7 @@ def test_a_batch_is_200_with_a_verdict_per_event(client: TestClient, stores: Sto
 @pytest.mark.parametrize("call", ["track", "identify", "page", "screen", "group", "alias"])
 def test_one_event_routes_long_and_short(client: TestClient, stores: Stores, call: str) -> None:
     for path in (f"/v1/{call}", f"/v1/{call[0]}"):
-        event = {"userId": "u", "event": "x", "messageId": path, "writeKey": KEY}
+        event = {"userId": "u", "event": "x", "groupId": "g", "previousId": "p", "messageId": path, "writeKey": KEY}
         assert client.post(path, json=event).json()["accepted"] == 1
     assert len(stores.bus.on("user-interactions")) == 2
 
@@ -94,7 +96,7 @@ def test_a_gzipped_body_with_and_without_its_header(client: TestClient) -> None:
 
 def test_a_gzip_bomb_is_refused_while_it_is_small(client: TestClient) -> None:
     bomb = gzip.compress(b" " * 100_000_000)
-    assert client.post("/v1/batch", content=bomb, headers={"Content-Encoding": "gzip"}).status_code == 413
+    assert client.post("/v1/batch", content=bomb, headers={"Content-Encoding": "gzip"}).status_code == 400
 
 
 @pytest.mark.parametrize(
@@ -106,7 +108,8 @@ def test_a_gzip_bomb_is_refused_while_it_is_small(client: TestClient) -> None:
         ("/v1/batch", b"\xff\xfe", 400),
         ("/v1/batch", b"[" * 200_000, 400),
         ("/v1/batch", b'{"batch":[],"sentAt":"soon"}', 400),
-        ("/v1/batch", b"x" * 600_000, 413),
+        ("/v1/batch", b"x" * 600_000, 400),  # as Segment publishes it, not 413
+        ("/v1/events", b"x" * 1_100_000, 413),
         ("/v1/dance", b"{}", 404),
         ("/v1/batch", gzip.compress(b"{}")[:-4], 400),
     ],
@@ -115,13 +118,95 @@ def test_a_bad_request_says_what_to_fix(client: TestClient, path: str, content: 
     answer = client.post(path, content=content, headers={"X-Write-Key": KEY})
     assert answer.status_code == status
     assert answer.json()["fix"]
+    assert {"code", "message"} <= answer.json().keys(), "the Python SDKs retry a 4xx ten times without them"
 
 
-def test_get_is_refused_and_preflight_is_answered(client: TestClient) -> None:
+def test_get_is_refused_and_health_is_answered(client: TestClient) -> None:
     assert client.get("/v1/batch").status_code == 405
-    preflight = client.options("/v1/t", headers={"Origin": "https://shop.example"})
+    assert (client.get("/").status_code, client.head("/").status_code) == (200, 200)
+
+
+def test_preflight_lets_a_page_send_credentials_and_reach_a_laptop(client: TestClient) -> None:
+    headers = {"Origin": "https://shop.example", "Access-Control-Request-Private-Network": "true"}
+    preflight = client.options("/v1/t", headers=headers)
     assert preflight.status_code == 204
     assert "authorization" in preflight.headers["Access-Control-Allow-Headers"]
+    assert preflight.headers["Access-Control-Allow-Origin"] == "https://shop.example", "no * with credentials"
+    assert preflight.headers["Access-Control-Allow-Credentials"] == "true"
+    assert preflight.headers["Access-Control-Allow-Private-Network"] == "true"
+    assert "Origin" in preflight.headers["Vary"], "a cache must not hand one page's answer to another"
+    asked = client.options("/v1/t", headers={**headers, "Access-Control-Request-Headers": "x-own"})
+    assert asked.headers["Access-Control-Allow-Headers"] == "x-own"
+
+
+def test_an_error_can_be_read_by_the_page_too(client: TestClient) -> None:
+    answer = client.post("/v1/t", content=b"{", headers={"Origin": "https://shop.example"})
+    assert answer.headers["Access-Control-Allow-Origin"] == "https://shop.example"
+
+
+def test_a_webhook_handshake_is_answered(client: TestClient) -> None:
+    answer = client.options("/v1/events", headers={"WebHook-Request-Origin": "events.example"})
+    assert (answer.headers["WebHook-Allowed-Origin"], answer.headers["WebHook-Allowed-Rate"]) == ("*", "*")
+
+
+class Outage:
+    """Secret Manager that fails, and can be mended."""
+
+    def __init__(self) -> None:
+        self.value: str | None = None
+        self.threads: list[int] = []
+
+    def read(self, name: str) -> str:
+        del name
+        self.threads.append(threading.get_ident())
+        if self.value is None:
+            raise ConnectionError("unavailable")
+        return self.value
+
+
+@pytest.fixture
+def outage(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> Outage:
+    del stores  # its own keys come first, so that these replace them
+    fake = Outage()
+    monkeypatch.setattr(secrets, "secret_manager", lambda: fake)
+    monkeypatch.setattr(write_keys, "FRESH_SECONDS", -1.0)
+    return fake
+
+
+def test_an_outage_of_secret_manager_is_503_until_it_is_over(
+    stores: Stores, client: TestClient, outage: Outage
+) -> None:
+    answer = client.post("/v1/batch", json=batch(EVENT))
+    assert (answer.status_code, int(answer.headers["Retry-After"]) > 0) == (503, True)
+    assert stores.bus.sent == []
+    outage.value = json.dumps({KEY: "web"})
+    assert client.post("/v1/batch", json=batch(EVENT)).status_code == 200
+
+
+def test_known_keys_serve_on_during_an_outage(stores: Stores, client: TestClient, outage: Outage) -> None:
+    outage.value = json.dumps({KEY: "web"})
+    assert client.post("/v1/batch", json=batch(EVENT)).status_code == 200
+    outage.value = None
+    assert [client.post("/v1/batch", json=batch(EVENT)).status_code for _ in range(3)] == [200, 200, 200]
+    assert len(stores.bus.on("user-interactions")) == 4
+
+
+def test_the_secret_is_not_read_on_the_event_loop(stores: Stores, client: TestClient, outage: Outage) -> None:
+    del stores
+    loops: list[int] = []
+
+    async def note_loop() -> None:
+        loops.append(threading.get_ident())
+
+    assert client.portal is not None
+    client.portal.call(note_loop)
+    client.post("/v1/batch", json=batch(EVENT))
+    assert loops[0] not in outage.threads, "a slow secret would stall every other client"
+
+
+@pytest.mark.parametrize("method", ["DELETE", "PATCH", "PUT"])
+def test_other_methods_are_405(client: TestClient, method: str) -> None:
+    assert client.request(method, "/v1/batch", json=batch(EVENT)).status_code == 405
 
 
 def test_the_batchs_context_reaches_each_message(client: TestClient, stores: Stores) -> None:

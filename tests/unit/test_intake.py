@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.intake import cloudevents
 from agents.intake.intake import NotDurable, make_invalid, make_messages, read_batch, store_batch
 from agents.intake.personal import REMOVED, remove_personal
 from agents.intake.refusal import Refusal
@@ -70,6 +69,11 @@ def refuse(raw: object) -> Refusal:
         ({**TRACK, "userId": {"id": 1}}, Failure.WRONG_TYPE, "userId"),
         ({**TRACK, "messageId": "x" * 300}, Failure.WRONG_TYPE, "event_id"),
         ({**TRACK, "context": {"location": {"latitude": 100}}}, Failure.WRONG_TYPE, "latitude"),
+        ({"type": "group", "userId": "u"}, Failure.MISSING_FIELD, "groupId"),
+        ({"type": "alias", "userId": "u"}, Failure.MISSING_FIELD, "previousId"),
+        ({"type": "alias", "anonymousId": "a", "previousId": "p"}, Failure.MISSING_FIELD, "userId"),
+        ({**TRACK, "timestamp": "0001-01-01T00:00:00+14:00"}, Failure.WRONG_TYPE, "timestamp"),
+        ({**TRACK, "properties": {"products": [{"sku": "s", "quantity": 9.3e18}]}}, Failure.WRONG_TYPE, "quantity"),
     ],
 )
 def test_a_bad_event_gets_a_typed_reason_that_names_the_key(raw: object, failure: Failure, word: str) -> None:
@@ -205,60 +209,3 @@ def test_when_nothing_takes_it_the_client_is_not_told_success() -> None:
     batch = read_batch([TRACK], read_message, RECEIVED)
     with pytest.raises(NotDurable):
         asyncio.run(store_batch(batch, FakeBus(TimeoutError()), FakeLanding(OSError())))
-
-
-EVENT = {"specversion": "1.0", "id": "c1", "source": "/shop", "type": "cart.viewed", "time": "2026-11-20T07:59:00Z"}
-
-
-def test_a_cloudevent_is_a_track_of_its_type() -> None:
-    row = cloudevents.read_event({**EVENT, "subject": "u9", "data": {"colour": "red"}}, RECEIVED)
-    assert (row.event_id, row.event_type, row.user_id) == ("c1", "cart_viewed", "u9")
-    assert row.properties == '{"colour":"red"}'
-
-
-def test_a_cloudevent_may_carry_a_row() -> None:
-    row = cloudevents.read_event(
-        {**EVENT, "data": {"event_type": "page", "user_id": "u", "source": "forged"}}, RECEIVED
-    )
-    assert (row.event_id, row.event_type, row.source) == ("c1", "page", "web"), "the source is the write key's"
-
-
-def test_a_cloudevent_may_carry_a_segment_message() -> None:
-    row = cloudevents.read_event({**EVENT, "data": {"type": "page", "anonymousId": "a"}}, RECEIVED)
-    assert (row.event_type, row.anonymous_id) == ("page", "a")
-
-
-@pytest.mark.parametrize("missing", ["specversion", "id", "source", "type"])
-def test_a_cloudevent_without_a_required_attribute_is_refused(missing: str) -> None:
-    event = {key: value for key, value in EVENT.items() if key != missing}
-    with pytest.raises(Refusal, match=missing):
-        cloudevents.read_event({**event, "data": {"userId": "u"}}, RECEIVED)
-
-
-def test_the_three_modes_of_cloudevents() -> None:
-    binary = {"ce-specversion": "1.0", "ce-id": "%ED%95%9C", "content-type": "application/json"}
-    assert cloudevents.read_request(binary, b'{"a":1}') == [{"specversion": "1.0", "id": "한", "data": {"a": 1}}]
-    assert cloudevents.read_request({"content-type": "application/cloudevents+json; charset=utf-8"}, b"{}") == [{}]
-    assert cloudevents.read_request({"content-type": "application/cloudevents-batch+json"}, b"[{},{}]") == [{}, {}]
-
-
-def test_headers_are_percent_decoded_exactly_once() -> None:
-    (event,) = cloudevents.read_request({"ce-specversion": "1.0", "ce-id": "100%2525"}, b"")
-    assert event == {"specversion": "1.0", "id": "100%25", "data": {}}
-
-
-@pytest.mark.parametrize(
-    ("headers", "body", "error"),
-    [
-        ({"content-type": "application/cloudevents+xml"}, b"<x/>", cloudevents.UnsupportedFormat),
-        ({"ce-specversion": "1.0", "content-type": "text/xml"}, b"<x/>", cloudevents.UnsupportedFormat),
-        ({"ce-specversion": "1.0", "ce-id": "%ff"}, b"{}", ValueError),
-        ({"ce-specversion": "1.0", "ce-datacontenttype": "application/json"}, b"{}", ValueError),
-        ({"content-type": "application/cloudevents-batch+json"}, b"{}", ValueError),
-        ({"content-type": "application/cloudevents+json"}, b"{", ValueError),
-        ({"content-type": "application/cloudevents+json"}, b"[" * 100_000, ValueError),
-    ],
-)
-def test_an_unreadable_request_is_told_apart(headers: dict[str, str], body: bytes, error: type[Exception]) -> None:
-    with pytest.raises(error):
-        cloudevents.read_request(headers, body)
