@@ -18,8 +18,9 @@ from urllib.parse import quote
 
 import msgspec
 
-from agents.errors import Poison
+from agents.errors import Poison, TryAgain
 from agents.swarm.outputs import UNSUBSCRIBE
+from agents.swarm.user_context import read_marketing_consent
 from agents.tools.mail import Mail, Mailer, MailRefused
 from agents.tools.outbox import Entry, Outbox, State
 from agents.tools.outcomes import Outcome, Outcomes
@@ -37,11 +38,11 @@ NO_ADDRESS = "no usable email address in the profile"
 PROFILE_GRACE = timedelta(seconds=60)
 
 
-class NotYet(Exception):
+class NotYet(TryAgain):
     """The person's address is not in the profile, but may be on its way; try again."""
 
 
-class Busy(Exception):
+class Busy(TryAgain):
     """Another delivery of this action is at work; try again when it is done or its lease is over."""
 
 
@@ -90,7 +91,7 @@ def find_refusal(fields: Mapping[str, Any]) -> str:
     email = fields.get("email")
     if not isinstance(email, str) or not is_address(email):
         return NO_ADDRESS
-    if fields.get("marketingConsent") is False:
+    if read_marketing_consent(fields) is False:
         return "no consent to marketing"
     if fields.get("unsubscribed") is True:
         return "unsubscribed"

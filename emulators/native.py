@@ -26,6 +26,7 @@ from google.pubsub_v1.types import PublishRequest, PullRequest, ReceivedMessage
 from emulators.plan import NATIVE_READY
 from emulators.setup import NATIVE_DEADLINE_SECONDS
 from emulators.sinks import BigQueryWriter, Refusal, StorageWriter, UnavailableError, Writer, format_time
+from schemas.messages import fit_attribute
 from schemas.topology import Subscription, Topology, parse
 
 ERROR_ATTRIBUTE = "CloudPubSubDeadLetterSourceDeliveryErrorMessage"
@@ -128,7 +129,7 @@ class Native:
             "CloudPubSubDeadLetterSourceSubscription": self._subscription.name,
             "CloudPubSubDeadLetterSourceSubscriptionProject": self._project,
             "CloudPubSubDeadLetterSourceTopicPublishTime": format_time(message),
-            ERROR_ATTRIBUTE: refusal.reason[:1024],  # Pub/Sub's limit for an attribute's value, in bytes
+            ERROR_ATTRIBUTE: fit_attribute(refusal.reason),
         }
         copy = {"data": message.data, "attributes": {**dict(message.attributes), **extra}}
         request = PublishRequest(topic=f"projects/{self._project}/topics/{target.topic}", messages=[copy])

@@ -1,7 +1,7 @@
 """Pub/Sub push at the edge: one parser of the envelope, and the three outcomes.
 
-Done answers 204. Anything raised answers 500, and Pub/Sub backs off and tries again. `Poison` is kept on the
-dead-letter topic with its reason, then answered 204. functions-framework's own Pub/Sub conversion is not used: it drops
+Done answers 204. Anything raised answers 500 (503 for `TryAgain`, which is expected), and Pub/Sub tries again. `Poison`
+is kept on the dead-letter topic with its reason, then answered 204. functions-framework's own Pub/Sub conversion is not used: it drops
 the subscription, the delivery attempt and the ordering key (shared/facts.md).
 """
 
@@ -20,8 +20,9 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from agents.errors import Poison
+from agents.errors import Poison, TryAgain
 from agents.tools import bus
+from schemas.messages import fit_attribute
 
 DEAD_LETTERS = "dead-letters"
 log = logging.getLogger(__name__)
@@ -85,22 +86,30 @@ def handle_push(name: str, handle: Callable[[Delivery], None]) -> functions_fram
         try:
             await asyncio.to_thread(handle, delivery)
         except Poison as poison:
-            await asyncio.to_thread(_keep_poison, delivery, poison)
+            return await asyncio.to_thread(_keep_poison, delivery, poison)
+        except TryAgain as reason:
+            log.info("%s: message %s of %s waits: %s", name, delivery.message_id, delivery.subscription, reason)
+            return Response(status_code=503)
         except Exception:
             log.exception("%s: message %s of %s failed", name, delivery.message_id, delivery.subscription)
-            raise
+            return Response(status_code=500)
         return Response(status_code=204)
 
     entry_point.__name__ = name
     return functions_framework.aio.http(entry_point)
 
 
-def _keep_poison(delivery: Delivery, poison: Poison) -> None:
+def _keep_poison(delivery: Delivery, poison: Poison) -> Response:
     log.error("message %s of %s is poison: %s", delivery.message_id, delivery.subscription, poison)
     attributes = {
         **delivery.attributes,
         "CloudPubSubDeadLetterSourceSubscription": delivery.subscription,
-        "CloudPubSubDeadLetterSourceDeliveryErrorMessage": str(poison)[:1000],
+        "CloudPubSubDeadLetterSourceDeliveryErrorMessage": fit_attribute(str(poison)),
         "sourceMessageId": delivery.message_id,
     }
-    bus.send_all(bus.pubsub(), DEAD_LETTERS, [bus.Outgoing(data=delivery.data, attributes=attributes)])
+    try:
+        bus.send_all(bus.pubsub(), DEAD_LETTERS, [bus.Outgoing(data=delivery.data, attributes=attributes)])
+    except Exception:  # not kept, so not acknowledged
+        log.exception("message %s of %s could not be kept", delivery.message_id, delivery.subscription)
+        return Response(status_code=500)
+    return Response(status_code=204)

@@ -19,6 +19,7 @@ from agents.recommender.service import recommend as choose
 from agents.tools import bus, graph, models, warehouse
 from schemas.rows import encode
 
+PATH = "/v1/recommend"
 TOPIC = "recommendations"
 LIMITS = range(1, 51)
 
@@ -28,6 +29,8 @@ async def recommend(request: Request) -> Response:
     """GET /v1/recommend?user_id=...[&limit=5][&explain=true][&language=en]."""
     if request.method != "GET":
         return _answer(405, {"error": f"{request.method} is not supported; use GET"})
+    if request.url.path != PATH:
+        return _answer(404, {"error": f"no route {request.url.path!r:.80}; there is {PATH}"})
     problem = find_problem(request.query_params)
     if problem:
         return _answer(400, {"error": problem})
@@ -46,8 +49,8 @@ def find_problem(parameters: QueryParams) -> str:
     user_id, limit = parameters.get("user_id", ""), parameters.get("limit", "5")
     if not user_id or len(user_id) > 256:
         return "user_id must be given, with 1 to 256 characters: /v1/recommend?user_id=..."
-    if not (limit.isdecimal() and limit.isascii() and int(limit) in LIMITS):
-        return f"limit must be a number from {LIMITS[0]} to {LIMITS[-1]}, not {limit!r}"
+    if not (limit.isdecimal() and limit.isascii() and len(limit) < 4 and int(limit) in LIMITS):
+        return f"limit must be a number from {LIMITS[0]} to {LIMITS[-1]}, not {limit!r:.20}"
     return ""
 
 

@@ -82,6 +82,11 @@ def derive_id(*parts: str) -> str:
     return str(uuid5(NAMESPACE, "\x1f".join(parts)))
 
 
+def fit_attribute(text: str) -> str:
+    """A text cut to what a Pub/Sub attribute may hold: 1,024 bytes (https://cloud.google.com/pubsub/quotas#resource_limits)."""
+    return text.encode()[:1024].decode(errors="ignore")
+
+
 def status_key(task_id: str) -> str:
     """Blackboard: the Status of a task."""
     return f"task:{task_id}:status"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ import msgspec
 
 from agents.errors import Poison
 from agents.intake import files
-from agents.intake.intake import make_invalid, make_messages
+from agents.intake.intake import make_invalid, make_messages, to_refusal
 from agents.intake.refusal import Refusal
 from agents.intake.segment import Received, build_row, read_message, read_money, read_text, read_time
 from agents.tools.bus import Bus, Outgoing
@@ -97,7 +98,7 @@ def _publish_records(landed: LandedObject, records: Iterator[files.Record], feed
 def _take(landed: LandedObject, records: Iterable[files.Record]) -> list[files.Record]:
     try:
         return list(itertools.islice(records, CHUNK))
-    except (EOFError, OSError) as error:
+    except (EOFError, OSError, zlib.error) as error:
         if isinstance(error, ConnectionError | TimeoutError):
             raise
         raise Poison(f"gs://{landed.bucket}/{landed.name} is damaged: {error}") from error
@@ -108,8 +109,8 @@ def _read_record(record: files.Record, feed: Feed, received: Received) -> tuple[
         if record.refusal:
             raise record.refusal
         return feed(record.value, received), True
-    except Refusal as refusal:
-        return make_messages(make_invalid(record.value, refusal, received)), False
+    except Exception as error:  # noqa: BLE001  # whatever one line does to its feed, the file goes on
+        return make_messages(make_invalid(record.value, to_refusal(error), received)), False
 
 
 def _feed_event(raw: object, received: Received) -> Messages:

@@ -66,9 +66,8 @@ def _read_ndjson(stream: IO[bytes]) -> Iterator[Record]:
     while line := stream.readline(LINE_BYTES + 1):
         number += 1
         if len(line) > LINE_BYTES:
-            while line and not line.endswith(b"\n"):
-                line = stream.readline(LINE_BYTES)
-            yield Record(line=number, refusal=Refusal(Failure.TOO_LARGE, f"a line may have {LINE_BYTES} bytes"))
+            _skip_line(stream, line)
+            yield Record(line=number, refusal=_refuse_length())
         elif line.strip():
             try:
                 yield Record(line=number, value=decode_json(line))
@@ -77,17 +76,40 @@ def _read_ndjson(stream: IO[bytes]) -> Iterator[Record]:
 
 
 def _read_csv(stream: IO[bytes]) -> Iterator[Record]:
-    text = io.TextIOWrapper(io.BufferedReader(cast("Any", stream)), encoding="utf-8-sig", errors="replace", newline="")
-    reader = csv.DictReader(text, strict=True)
+    too_long: list[int] = []
+    reader = csv.DictReader(_read_lines(io.BufferedReader(cast("Any", stream)), too_long), strict=True)
     while True:
         try:
-            row = next(reader)
-        except StopIteration:
-            return
+            row = next(reader, None)
         except csv.Error as error:
             yield Record(line=reader.line_num, refusal=Refusal(Failure.UNREADABLE_FILE, f"not CSV: {error}"))
             continue
+        while too_long:
+            yield Record(line=too_long.pop(0), refusal=_refuse_length())
+        if row is None:
+            return
         yield _make_record(reader.line_num, cast("dict[str | None, Any]", row))
+
+
+def _read_lines(stream: IO[bytes], too_long: list[int]) -> Iterator[str]:
+    """The lines as text, a mark at the start left out; one that is too long is empty, and its number is noted."""
+    number = 0
+    while line := stream.readline(LINE_BYTES + 1):
+        number += 1
+        if len(line) > LINE_BYTES:
+            _skip_line(stream, line)
+            too_long.append(number)
+            line = b"\n"
+        yield line.decode("utf-8-sig" if number == 1 else "utf-8", errors="replace")
+
+
+def _skip_line(stream: IO[bytes], line: bytes) -> None:
+    while line and not line.endswith(b"\n"):
+        line = stream.readline(LINE_BYTES)
+
+
+def _refuse_length() -> Refusal:
+    return Refusal(Failure.TOO_LARGE, f"a line may have {LINE_BYTES} bytes")
 
 
 def _make_record(line: int, row: dict[str | None, Any]) -> Record:

@@ -59,7 +59,8 @@ def read_batch(raws: Iterable[object], read: Reader, received: Received) -> Batc
             row = read(raw, received)
             if len(encode(row)) > EVENT_BYTES:
                 raise Refusal(Failure.TOO_LARGE, f"an event may have {EVENT_BYTES} bytes")
-        except Refusal as refusal:
+        except Exception as error:  # noqa: BLE001  # whatever one event does to its reader, its neighbours go on
+            refusal = to_refusal(error)
             invalid = make_invalid(raw, refusal, received)
             batch.refused.append(invalid)
             batch.verdicts.append(Verdict(event_id=invalid.event_id, failure=refusal.failure, reason=refusal.reason))
@@ -67,6 +68,14 @@ def read_batch(raws: Iterable[object], read: Reader, received: Received) -> Batc
             batch.accepted.append(row)
             batch.verdicts.append(Verdict(event_id=row.event_id))
     return batch
+
+
+def to_refusal(error: Exception) -> Refusal:
+    """The verdict of an error: its own, or for what no reader expected a plain one, with the traceback in the log."""
+    if isinstance(error, Refusal):
+        return error
+    log.error("an event could not be read", exc_info=error)
+    return Refusal(Failure.WRONG_TYPE, f"the event could not be read ({type(error).__name__})")
 
 
 def make_invalid(raw: object, refusal: Refusal, received: Received) -> InvalidEvent:
@@ -106,7 +115,7 @@ def read_profile_fields(row: Interaction) -> Json:
     """What one event tells about the person: traits, where and in what language they are, what they last did."""
     if row.event_type in OUTCOME_TYPES:
         return {"lastOutcome": {"type": row.event_type, "at": row.event_timestamp.isoformat()}}
-    traits: Json = msgspec.json.decode(row.traits) if row.traits and row.event_type == "identify" else {}
+    traits = msgspec.json.decode(row.traits, type=Json) if row.traits and row.event_type == "identify" else {}
     fields: Json = {key: value for key, value in traits.items() if isinstance(value, str | int | float | bool)}
     fields["lastEvent"] = {"type": row.event_type, "at": row.event_timestamp.isoformat()}
     if row.location and row.location.country:
@@ -149,12 +158,12 @@ async def publish_rows(rows: list[Interaction | InvalidEvent], bus: Bus) -> list
     sent = [(row, asyncio.wrap_future(bus.send(topic, out))) for row in rows for topic, out in make_messages(row)]
     if sent:
         await asyncio.wait([future for _, future in sent], timeout=ACK_SECONDS)
-    left: dict[str, Interaction | InvalidEvent] = {}
+    left: dict[int, Interaction | InvalidEvent] = {}  # by identity: a good and a refused row may share their event id
     for row, future in sent:
         if not future.done() or future.exception():
             reason = type(future.exception()).__name__ if future.done() else "no answer in time"
             log.warning("event %s was not acknowledged: %s", row.event_id, reason)
-            left[row.event_id] = row
+            left[id(row)] = row
             future.cancel()
     return list(left.values())
 

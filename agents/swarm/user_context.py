@@ -104,9 +104,14 @@ def read_language(fields: Mapping[str, Any]) -> str:
 
 
 def read_marketing_consent(fields: Mapping[str, Any]) -> bool | None:
-    """Whether the person agreed to marketing; None when nobody asked. Read by act as well, before anything is sent."""
+    """Whether the person agreed to marketing; None when nobody asked. Read by act as well, before anything is sent.
+
+    Clients send a truth value, a number or a text; whatever is not clearly a yes is a no.
+    """
     value = fields.get("marketingConsent")
-    return value if isinstance(value, bool) else None
+    if value is None or isinstance(value, bool):
+        return value
+    return str(value).strip().lower() in {"true", "yes", "1", "granted"}
 
 
 def _read_text(fields: Mapping[str, Any], name: str) -> str | None:

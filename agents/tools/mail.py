@@ -22,7 +22,8 @@ from schemas import topology
 if TYPE_CHECKING:
     from datetime import datetime
 
-WAIT_SECONDS = 15.0
+# One step of the SMTP dialogue; about eight of them stay within the outbox's lease, so that no second worker starts.
+WAIT_SECONDS = 5.0
 
 
 class MailRefused(Exception):

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from functools import cache
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Generic, ParamSpec, TypeVar
 
 _building = threading.RLock()
 Given = ParamSpec("Given")
@@ -20,14 +19,19 @@ class once(Generic[Given, Built]):  # noqa: N801  # a decorator, used like funct
     """Like `functools.cache`, but what is not built yet is built under one lock of the process."""
 
     def __init__(self, build: Callable[Given, Built]) -> None:
-        self._cached: Any = cache(build)
+        self._build = build
+        self._built: dict[object, Built] = {}
         self.__doc__ = build.__doc__
 
     def __call__(self, *args: Given.args, **kwargs: Given.kwargs) -> Built:
-        """What the function built for these arguments, now or before."""
-        with _building:
-            return self._cached(*args, **kwargs)
+        """What the function built for these arguments, now or before; what is there needs no lock."""
+        key = (args, tuple(sorted(kwargs.items())))
+        if key not in self._built:
+            with _building:
+                if key not in self._built:
+                    self._built[key] = self._build(*args, **kwargs)
+        return self._built[key]
 
     def cache_clear(self) -> None:
         """Forget what was built."""
-        self._cached.cache_clear()
+        self._built.clear()

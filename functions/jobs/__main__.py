@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import logging
 import sys
 
+from functions import logs
 from schemas import topology
 
 
@@ -15,7 +15,7 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1 or arguments[0] not in known:
         print(f"usage: python -m functions.jobs NAME, where NAME is one of: {', '.join(known)}", file=sys.stderr)  # noqa: T201 -- a command's usage
         return 2
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    logs.configure()
     importlib.import_module(f"functions.jobs.{arguments[0]}").run()
     return 0
 

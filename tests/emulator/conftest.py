@@ -1,7 +1,8 @@
-"""Fixtures of the emulator tests, and the header line that says which Pub/Sub servers a run covers."""
+"""Fixtures of the emulator tests, and the closing lines that say which servers a run has covered."""
 
 import pytest
 
+from tests.emulator.firestore_servers import list_servers
 from tests.emulator.pubsub_servers import SERVER_NAMES, pubsub, pubsub_servers
 from tests.emulator.push_endpoint import endpoint
 
@@ -17,7 +18,8 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
-def pytest_report_header() -> str:
-    """Says which servers the Pub/Sub contract tests run against."""
-    absent = "" if "google" in SERVER_NAMES else " (Google's emulator not found: gcloud is not on PATH)"
-    return f"Pub/Sub servers under test: {', '.join(SERVER_NAMES)}{absent}"
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says, also in a quiet run, which servers the contract tests have run against."""
+    for store, names in {"Pub/Sub": SERVER_NAMES, "Firestore": list_servers()}.items():
+        absent = "" if "google" in names else " (Google's emulator was not found on this machine)"
+        terminalreporter.write_line(f"{store} contract tests ran against: {', '.join(names)}{absent}")

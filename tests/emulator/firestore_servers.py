@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -98,12 +97,12 @@ def list_servers() -> list[str]:
 
 
 @pytest.fixture(params=list_servers())
-def server(request: pytest.FixtureRequest) -> FirestoreServer:
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> FirestoreServer:
     """A running server, shared by the whole session."""
     running = request.config.stash.setdefault(_RUNNING, {})
     name = str(request.param)
     if name not in running:
-        log = Path(tempfile.mkdtemp(prefix="argo-firestore-")) / f"{name}.log"
+        log = tmp_path_factory.mktemp("firestore") / f"{name}.log"
         running[name] = FirestoreServer(name, free_port(), log)
         request.config.add_cleanup(partial(_stop_quietly, running[name]))
     return running[name]

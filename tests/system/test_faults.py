@@ -54,17 +54,19 @@ def test_killed_functions_lose_nothing_and_double_nothing(env: dict[str, str], c
         return {"batch": events, "writeKey": env["ARGO_WRITE_KEY"]}
 
     def kill_in_turn() -> None:
-        for name in ("collect", "native", "profiles", "collect"):
-            time.sleep(0.7)
+        for name in ("collect", "native", "profiles", "orchestrate", "ingest", "act", "collect", "native"):
+            time.sleep(0.4)
             kill_service(cloud_directory, name)
 
     killer = threading.Thread(target=kill_in_turn)
     killer.start()
     with ThreadPoolExecutor(4) as pool:
-        for number in range(BATCHES):
-            pool.submit(post_until_accepted, env["ARGO_COLLECT_URL"], make_batch(number)).result()
-            time.sleep(0.03)
-    killer.join()
+        posts = [
+            pool.submit(post_until_accepted, env["ARGO_COLLECT_URL"], make_batch(number)) for number in range(BATCHES)
+        ]
+        killer.join()
+        for post in posts:
+            post.result()
     found = wait_for_events(bigquery.Client(), prefix, BATCHES * BATCH, seconds=60)
     assert len(set(found)) == BATCHES * BATCH, "events that got 200 are lost"
     assert len(found) == len(set(found)), "an event is twice in the view"

@@ -197,6 +197,8 @@ def test_a_refusal_for_good_is_not_tried_again_and_frees_the_person() -> None:
         ({"email": "Ann <ann@example.com>"}, "no usable email address"),
         ({"email": "a@b@example.com"}, "no usable email address"),
         ({"email": "ann@example.com", "marketingConsent": False}, "no consent"),
+        ({"email": "ann@example.com", "marketingConsent": "false"}, "no consent"),
+        ({"email": "ann@example.com", "marketingConsent": "perhaps"}, "no consent"),
         ({"email": "ann@example.com", "unsubscribed": True}, "unsubscribed"),
     ],
 )

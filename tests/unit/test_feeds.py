@@ -9,7 +9,7 @@ import pytest
 
 from agents.errors import Poison
 from agents.intake import files
-from agents.intake.feeds import LandedObject, ingest_object
+from agents.intake.feeds import FEEDS, LandedObject, ingest_object
 from agents.intake.intake import encode_spill, make_invalid, read_batch
 from agents.intake.refusal import Refusal
 from agents.intake.segment import read_message
@@ -83,6 +83,37 @@ def test_a_damaged_archive_is_poison_after_its_good_part() -> None:
     whole = gzip.compress(b"\n".join(json.dumps({**TRACK, "messageId": str(n)}).encode() for n in range(5000)))
     with pytest.raises(Poison, match="damaged"):
         ingest("events/a.ndjson.gz", whole[: len(whole) // 2])
+
+
+def test_flipped_bytes_in_an_archive_are_poison_too() -> None:
+    whole = bytearray(
+        gzip.compress(b"\n".join(json.dumps({**TRACK, "messageId": str(n)}).encode() for n in range(5000)))
+    )
+    for place in range(len(whole) // 2, len(whole) // 2 + 64):
+        whole[place] ^= 0xFF
+    with pytest.raises(Poison, match="damaged"):
+        ingest("events/a.ndjson.gz", bytes(whole))
+
+
+def test_a_csv_line_without_end_is_refused_and_the_next_one_read() -> None:
+    data = b"product_id,name\n1,a\n2," + b"x" * 3_000_000 + b"\n3,c\n"
+    bus = ingest("products/p.csv", data)
+    assert [json.loads(m.data)["product_id"] for m in bus.on("product-updates")] == ["1", "3"]
+    (refused,) = [json.loads(m.data) for m in bus.on("invalid-events")]
+    assert (refused["failure"], refused["origin"].rpartition("#")[2]) == ("TOO_LARGE", "3")
+
+
+def test_a_line_that_its_feed_did_not_expect_does_not_sink_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(raw: object, received: object) -> list[object]:
+        del received
+        if raw == {"bad": 1}:
+            raise OverflowError("date value out of range")
+        return []
+
+    monkeypatch.setitem(FEEDS, "events", read)
+    bus = ingest("events/a.ndjson", b'{}\n{"bad":1}\n{}\n')
+    (refused,) = [json.loads(m.data) for m in bus.on("invalid-events")]
+    assert "OverflowError" in refused["reason"]
 
 
 def test_a_deleted_object_is_done() -> None:

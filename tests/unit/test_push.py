@@ -9,7 +9,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from agents.errors import Poison
+from agents.errors import Poison, TryAgain
 from agents.tools import bus
 from functions.push import Delivery, handle_push, parse_push
 
@@ -57,6 +57,26 @@ def test_any_other_error_is_500_so_that_pubsub_tries_again() -> None:
         raise ConnectionError(delivery.message_id)
 
     assert make_client(fail).post("/", content=make_envelope()).status_code == 500
+
+
+def test_what_is_expected_to_take_a_while_is_503_and_no_error_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    def wait(delivery: Delivery) -> None:
+        raise TryAgain(delivery.message_id)
+
+    assert make_client(wait).post("/", content=make_envelope()).status_code == 503
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def test_a_long_reason_in_any_script_fits_an_attribute(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = bus.FakeBus()
+    monkeypatch.setattr(bus, "pubsub", lambda: kept)
+
+    def fail(delivery: Delivery) -> None:
+        raise Poison("가" * 900 + delivery.message_id)
+
+    assert make_client(fail).post("/", content=make_envelope()).status_code == 204
+    reason = kept.on("dead-letters")[0].attributes["CloudPubSubDeadLetterSourceDeliveryErrorMessage"]
+    assert 1000 < len(reason.encode()) <= 1024, "Pub/Sub refuses a longer one, and the poison would be lost"
 
 
 def test_poison_is_kept_with_its_reason_then_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
