@@ -1,8 +1,8 @@
 """Pub/Sub push at the edge: one parser of the envelope, and the three outcomes.
 
 Done answers 204. Anything raised answers 500 (503 for `TryAgain`, which is expected), and Pub/Sub tries again. `Poison`
-is kept on the dead-letter topic with its reason, then answered 204. functions-framework's own Pub/Sub conversion is not used: it drops
-the subscription, the delivery attempt and the ordering key (shared/facts.md).
+is kept on the dead-letter topic with its reason, then answered 204. functions-framework's own Pub/Sub conversion is not
+used: it drops the subscription, the delivery attempt and the ordering key (shared/facts.md).
 """
 
 from __future__ import annotations

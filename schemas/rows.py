@@ -110,6 +110,9 @@ class Interaction(Row, frozen=True, kw_only=True):
     ]
     received_at: Annotated[datetime, Meta(tz=True, description="When collect took it")]
     source: Annotated[str, Meta(description="The source that the write key belongs to")]
+    producer: (
+        Annotated[Id, Meta(description="CloudEvents' source: with it, and the source, event_id is unique")] | None
+    ) = None
     event_name: Annotated[str, Meta(description="The name as the client sent it")] | None = None
     client_timestamp: Annotated[datetime, Meta(tz=True, description="The client's own time of the event")] | None = None
     sent_at: Annotated[datetime, Meta(tz=True, description="The client's own time of sending")] | None = None

@@ -19,10 +19,12 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+import msgspec
+
 from agents.intake.limits import CLOUDEVENTS, Incoming, measure_events
 from agents.intake.reading import NotJson, decode_json
 from agents.intake.refusal import Refusal
-from agents.intake.segment import CALLS, Received, build_row, read_message, read_time
+from agents.intake.segment import CALLS, Received, build_row, read_message, read_time, trust_time
 from schemas.rows import Failure, Interaction
 
 STRUCTURED = "application/cloudevents+json"
@@ -83,7 +85,8 @@ def read_event(raw: object, received: Received) -> Interaction:
     data = _read_data(event)
     if "event_type" in data:
         return _read_row(data, event, received)
-    return read_message(_to_segment(data, event), received)
+    row = read_message(_to_segment(data, event), received)
+    return msgspec.structs.replace(row, producer=str(event["source"])[:256])
 
 
 def _read_batch(body: bytes) -> Incoming:
@@ -145,9 +148,22 @@ def _read_row(data: Json, event: Json, received: Received) -> Interaction:
         "event_timestamp": read_time({"time": _read_clock(event)}, "time") or received.received_at,
         **data,
         "source": received.source,
+        "producer": str(event["source"])[:256],
         "received_at": received.received_at,
     }
-    return build_row(Interaction, values)
+    for column in ("traits", "properties"):
+        _check_json_text(values.get(column), column)
+    row = build_row(Interaction, values)
+    return msgspec.structs.replace(row, event_timestamp=trust_time(row.event_timestamp, received.received_at))
+
+
+def _check_json_text(value: object, column: str) -> None:
+    if value is None:
+        return
+    try:
+        msgspec.json.decode(value if isinstance(value, str) else b"", type=dict[str, msgspec.Raw])
+    except msgspec.MsgspecError:
+        raise Refusal(Failure.WRONG_TYPE, f"{column} must be the text of a JSON object") from None
 
 
 def _to_segment(data: Json, event: Json) -> Json:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
 
@@ -21,6 +21,9 @@ from schemas.messages import derive_id
 from schemas.rows import Failure, Interaction
 
 JSON_DEPTH = 100  # BigQuery's JSON takes 500; each reader on the way has a limit of its own
+# Streamed rows may be for partitions of the last ten years and the next one
+# (https://cloud.google.com/bigquery/docs/streaming-data-into-bigquery#time-unit_column_partitioning); no event is from tomorrow.
+OLDEST, NEWEST = timedelta(days=3650), timedelta(days=1)
 CALLS = ("track", "identify", "page", "screen", "group", "alias")
 Json = dict[str, Any]
 Nested = TypeVar("Nested", bound=rows.Row)
@@ -103,9 +106,14 @@ def correct_time(original: datetime | None, sent_at: datetime | None, received_a
     if original is None:
         return received_at
     try:
-        return received_at - (sent_at - original) if sent_at else original
+        return trust_time(received_at - (sent_at - original) if sent_at else original, received_at)
     except OverflowError:  # a clock that is millennia off
         return received_at
+
+
+def trust_time(time: datetime, received_at: datetime) -> datetime:
+    """The time, or that of arrival when the client's clock cannot be right: BigQuery refuses rows for partitions so far off."""
+    return time if received_at - OLDEST < time < received_at + NEWEST else received_at
 
 
 def to_snake_case(name: str) -> str:
