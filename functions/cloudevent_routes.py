@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from starlette.requests import Request
 from starlette.responses import Response
 
-from agents.intake import cloudevents
-from agents.intake.intake import store_batch
+from agents.intake import cloudevents, publishing
 from agents.intake.limits import CLOUDEVENTS
 from agents.intake.segment import Received
+from agents.intake.storing import store_rows
 from agents.intake.verdicts import judge_events, summarise
-from agents.tools import bus, landing
+from agents.tools import landing
 from functions.exchange import BadRequest, answer, describe_error, read_body
 from functions.write_keys import find_source
 
@@ -36,7 +36,7 @@ async def post_events(request: Request) -> Response:
         user_agent=request.headers.get("user-agent"),
     )
     batch = judge_events(incoming, cloudevents.read_event, received)
-    await store_batch(batch, bus.pubsub(), landing.cloud_storage())
+    await store_rows(batch, publishing.publisher(), landing.cloud_storage())
     body_out = summarise(batch)
     if batch.refused and not cloudevents.is_batched(request.headers):
         return answer(400, {**body_out, **describe_error(400, batch.verdicts[0].reason, FIX)})

@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from starlette.requests import Request
 from starlette.responses import Response
 
-from agents.intake import segment_requests
-from agents.intake.intake import store_batch
+from agents.intake import publishing, segment_requests
 from agents.intake.limits import SEGMENT, Incoming
 from agents.intake.segment import Received, read_message
+from agents.intake.storing import store_rows
 from agents.intake.verdicts import judge_events, summarise
-from agents.tools import bus, landing
+from agents.tools import landing
 from functions.exchange import BadRequest, answer, read_body
 from functions.write_keys import find_source
 
@@ -99,5 +99,5 @@ async def _take_events(request: Request, incoming: Incoming) -> dict[str, object
         user_agent=request.headers.get("user-agent"),
     )
     batch = judge_events(incoming, read_message, received)
-    await store_batch(batch, bus.pubsub(), landing.cloud_storage())
+    await store_rows(batch, publishing.publisher(), landing.cloud_storage())
     return summarise(batch)

@@ -14,9 +14,9 @@ import functions_framework.aio
 import pytest
 from starlette.testclient import TestClient
 
-from agents.intake import cloudevents
+from agents.intake import cloudevents, publishing
 from agents.intake.segment import Received
-from agents.tools import bus, landing, secrets
+from agents.tools import landing, secrets
 from schemas.rows import Failure
 
 KEY = "write-key-1"
@@ -31,9 +31,9 @@ BATCHED = "application/cloudevents-batch+json"
 
 
 @pytest.fixture
-def topic(monkeypatch: pytest.MonkeyPatch) -> bus.FakeBus:
-    fake = bus.FakeBus()
-    monkeypatch.setattr(bus, "pubsub", lambda: fake)
+def topic(monkeypatch: pytest.MonkeyPatch) -> publishing.FakePublisher:
+    fake = publishing.FakePublisher()
+    monkeypatch.setattr(publishing, "publisher", lambda: fake)
     monkeypatch.setattr(landing, "cloud_storage", landing.FakeLanding)
     keys = secrets.FakeSecrets({"collect-write-keys": json.dumps({KEY: "web"})})
     monkeypatch.setattr(secrets, "secret_manager", lambda: keys)
@@ -41,7 +41,7 @@ def topic(monkeypatch: pytest.MonkeyPatch) -> bus.FakeBus:
 
 
 @pytest.fixture
-def client(topic: bus.FakeBus) -> Iterator[TestClient]:
+def client(topic: publishing.FakePublisher) -> Iterator[TestClient]:
     del topic
     app = functions_framework.aio.create_asgi_app("collect", "functions/collect.py")
     with TestClient(app, raise_server_exceptions=False, headers={"X-Write-Key": KEY}) as client:
@@ -52,12 +52,12 @@ def binary_headers(**attributes: str) -> dict[str, str]:
     return {f"ce-{name}": value for name, value in {**EVENT, **attributes}.items()}
 
 
-def the_row(topic: bus.FakeBus) -> dict[str, Any]:
+def the_row(topic: publishing.FakePublisher) -> dict[str, Any]:
     (message,) = topic.on(TOPIC)
     return json.loads(message.data)
 
 
-def properties(topic: bus.FakeBus) -> dict[str, Any]:
+def properties(topic: publishing.FakePublisher) -> dict[str, Any]:
     return json.loads(the_row(topic)["properties"])
 
 
@@ -68,7 +68,7 @@ def dump(value: object) -> str:
 # --- binary mode
 
 
-def test_binary_mode(client: TestClient, topic: bus.FakeBus) -> None:
+def test_binary_mode(client: TestClient, topic: publishing.FakePublisher) -> None:
     headers = {**binary_headers(), "Content-Type": "application/json; charset=utf-8"}
     answer = client.post("/v1/events", content=b'{"colour":"red"}', headers=headers)
     assert (answer.status_code, answer.json()["accepted"]) == (202, 1)
@@ -79,7 +79,7 @@ def test_binary_mode(client: TestClient, topic: bus.FakeBus) -> None:
 
 
 @pytest.mark.parametrize("style", [str.upper, str.title, str.lower])
-def test_header_names_have_no_case(client: TestClient, topic: bus.FakeBus, style: Any) -> None:
+def test_header_names_have_no_case(client: TestClient, topic: publishing.FakePublisher, style: Any) -> None:
     headers = {style(name): value for name, value in binary_headers().items()}
     assert client.post("/", json={}, headers=headers).status_code == 202
     assert the_row(topic)["event_id"] == EVENT["id"]
@@ -105,7 +105,7 @@ def test_a_header_is_unquoted_then_percent_decoded_exactly_once(sent: str, meant
 
 
 @pytest.mark.parametrize("value", ["%C0%A0", "%ff", "%ED%A0%80", "a%F0%9F%98"])
-def test_invalid_utf8_in_a_header_is_refused(client: TestClient, topic: bus.FakeBus, value: str) -> None:
+def test_invalid_utf8_in_a_header_is_refused(client: TestClient, topic: publishing.FakePublisher, value: str) -> None:
     answer = client.post("/v1/events", json={}, headers=binary_headers(subject=value))
     assert (answer.status_code, topic.sent) == (400, [])
 
@@ -116,14 +116,18 @@ def test_bytes_that_are_no_utf8_are_refused_without_a_percent_too() -> None:
 
 
 @pytest.mark.parametrize("name", ["datacontenttype", "data", "data_base64"])
-def test_what_http_itself_says_must_not_be_a_header(client: TestClient, topic: bus.FakeBus, name: str) -> None:
+def test_what_http_itself_says_must_not_be_a_header(
+    client: TestClient, topic: publishing.FakePublisher, name: str
+) -> None:
     answer = client.post("/v1/events", json={}, headers=binary_headers(**{name: "application/json"}))
     assert (answer.status_code, topic.sent) == (400, [])
     assert f"ce-{name}" in answer.json()["error"]
 
 
 @pytest.mark.parametrize("missing", cloudevents.REQUIRED)
-def test_binary_mode_needs_each_required_attribute(client: TestClient, topic: bus.FakeBus, missing: str) -> None:
+def test_binary_mode_needs_each_required_attribute(
+    client: TestClient, topic: publishing.FakePublisher, missing: str
+) -> None:
     headers = {name: value for name, value in binary_headers().items() if name != f"ce-{missing}"}
     answer = client.post("/v1/events", json={}, headers=headers)
     assert (answer.status_code, topic.on(TOPIC)) == (400, [])
@@ -143,7 +147,7 @@ def test_binary_mode_needs_each_required_attribute(client: TestClient, topic: bu
     ],
 )
 def test_binary_data_of_any_type_is_kept(
-    client: TestClient, topic: bus.FakeBus, content_type: str, body: bytes, kept: dict[str, Any]
+    client: TestClient, topic: publishing.FakePublisher, content_type: str, body: bytes, kept: dict[str, Any]
 ) -> None:
     answer = client.post("/v1/events", content=body, headers={**binary_headers(), "Content-Type": content_type})
     assert answer.status_code == 202, "the binding lets data have any media type"
@@ -151,18 +155,18 @@ def test_binary_data_of_any_type_is_kept(
     assert properties(topic)["cloudevent"]["datacontenttype"] == content_type
 
 
-def test_an_event_may_have_no_data(client: TestClient, topic: bus.FakeBus) -> None:
+def test_an_event_may_have_no_data(client: TestClient, topic: publishing.FakePublisher) -> None:
     assert client.post("/v1/events", headers=binary_headers()).status_code == 202
     assert the_row(topic)["event_id"] == EVENT["id"]
 
 
-def test_json_data_that_is_no_json_is_refused(client: TestClient, topic: bus.FakeBus) -> None:
+def test_json_data_that_is_no_json_is_refused(client: TestClient, topic: publishing.FakePublisher) -> None:
     headers = {**binary_headers(), "Content-Type": "application/json"}
     assert client.post("/v1/events", content=b"{", headers=headers).status_code == 400
     assert topic.sent == []
 
 
-def test_extension_attributes_and_the_producer_are_kept(client: TestClient, topic: bus.FakeBus) -> None:
+def test_extension_attributes_and_the_producer_are_kept(client: TestClient, topic: publishing.FakePublisher) -> None:
     extensions = {"comexampleextension1": "value", "traceparent": "00-0af7-b7ad-01", "dataschema": "https://s.example"}
     client.post("/v1/events", json={}, headers=binary_headers(**extensions))
     kept = properties(topic)["cloudevent"]
@@ -172,7 +176,7 @@ def test_extension_attributes_and_the_producer_are_kept(client: TestClient, topi
 # --- structured mode
 
 
-def test_structured_mode_with_extensions_of_each_type(client: TestClient, topic: bus.FakeBus) -> None:
+def test_structured_mode_with_extensions_of_each_type(client: TestClient, topic: publishing.FakePublisher) -> None:
     event = {**EVENT, "ext1": "text", "ext2": 5, "ext3": True, "unset": None, "data": {"appinfoA": "abc"}}
     answer = client.put("/", content=dump(event), headers={"Content-Type": f"{STRUCTURED}; charset=UTF-8"})
     assert answer.status_code == 202
@@ -191,7 +195,7 @@ def test_structured_mode_with_extensions_of_each_type(client: TestClient, topic:
     ],
 )
 def test_data_base64(
-    client: TestClient, topic: bus.FakeBus, content_type: str | None, data: bytes, kept: dict[str, Any]
+    client: TestClient, topic: publishing.FakePublisher, content_type: str | None, data: bytes, kept: dict[str, Any]
 ) -> None:
     event = {**EVENT, "datacontenttype": content_type, "data_base64": base64.b64encode(data).decode()}
     assert client.post("/", content=dump(event), headers={"Content-Type": STRUCTURED}).status_code == 202
@@ -220,7 +224,7 @@ def test_data_base64(
     ],
 )  # fmt: skip
 def test_an_event_that_is_none_is_a_400_with_its_reason(
-    client: TestClient, topic: bus.FakeBus, change: dict[str, Any], failure: Failure, word: str
+    client: TestClient, topic: publishing.FakePublisher, change: dict[str, Any], failure: Failure, word: str
 ) -> None:
     answer = client.post("/", content=dump({**EVENT, **change}), headers={"Content-Type": STRUCTURED})
     assert (answer.status_code, topic.on(TOPIC)) == (400, [])
@@ -239,7 +243,7 @@ def test_an_event_that_is_none_is_a_400_with_its_reason(
         ("2016-12-31T23:59:60Z", "2016-12-31T23:59:59Z"),
     ],
 )
-def test_times_of_rfc_3339(client: TestClient, topic: bus.FakeBus, time: str, meant: str) -> None:
+def test_times_of_rfc_3339(client: TestClient, topic: publishing.FakePublisher, time: str, meant: str) -> None:
     assert client.post("/v1/events", json={}, headers=binary_headers(time=time)).status_code == 202
     assert the_row(topic)["client_timestamp"] == meant
 
@@ -255,7 +259,7 @@ def test_sources_that_are_uri_references(source: str) -> None:
 # --- batched mode
 
 
-def test_a_batch_is_202_with_a_verdict_per_event(client: TestClient, topic: bus.FakeBus) -> None:
+def test_a_batch_is_202_with_a_verdict_per_event(client: TestClient, topic: publishing.FakePublisher) -> None:
     events = [{**EVENT, "id": "a"}, {**EVENT, "source": ""}, {**EVENT, "id": "b", "datacontenttype": "text/plain"}, 5]
     answer = client.post("/v1/events", content=dump(events), headers={"Content-Type": f"{BATCHED}; charset=utf-8"})
     assert (answer.status_code, answer.json()["accepted"]) == (202, 2)
@@ -263,7 +267,7 @@ def test_a_batch_is_202_with_a_verdict_per_event(client: TestClient, topic: bus.
     assert [json.loads(message.data)["event_id"] for message in topic.on(TOPIC)] == ["a", "b"]
 
 
-def test_a_batch_may_be_empty(client: TestClient, topic: bus.FakeBus) -> None:
+def test_a_batch_may_be_empty(client: TestClient, topic: publishing.FakePublisher) -> None:
     answer = client.post("/", content=b"[]", headers={"Content-Type": BATCHED})
     assert (answer.status_code, answer.json()["accepted"], topic.sent) == (202, 0, [])
 
@@ -273,7 +277,7 @@ def test_a_batch_of_only_bad_events_is_still_a_batch(client: TestClient) -> None
 
 
 @pytest.mark.parametrize("body", [b"{}", b"7", b"[", b"", b"\xff"])
-def test_a_batch_that_is_no_array_is_refused(client: TestClient, topic: bus.FakeBus, body: bytes) -> None:
+def test_a_batch_that_is_no_array_is_refused(client: TestClient, topic: publishing.FakePublisher, body: bytes) -> None:
     assert client.post("/", content=body, headers={"Content-Type": BATCHED}).status_code == 400
     assert topic.sent == []
 
@@ -288,7 +292,9 @@ def test_a_batch_that_is_no_array_is_refused(client: TestClient, topic: bus.Fake
         "application/cloudevents-batch+protobuf", "application/cloudevents",
     ],
 )  # fmt: skip
-def test_a_format_that_is_not_read_is_415(client: TestClient, topic: bus.FakeBus, content_type: str) -> None:
+def test_a_format_that_is_not_read_is_415(
+    client: TestClient, topic: publishing.FakePublisher, content_type: str
+) -> None:
     answer = client.post("/v1/events", content=b"x", headers={"Content-Type": content_type, **binary_headers()})
     assert (answer.status_code, topic.sent) == (415, [])
 
@@ -298,7 +304,9 @@ def test_what_is_no_cloudevent_at_all(client: TestClient) -> None:
     assert client.post("/v1/events", json={"userId": "u"}).status_code == 400
 
 
-def test_an_event_of_64_kib_is_taken_and_a_larger_one_is_413(client: TestClient, topic: bus.FakeBus) -> None:
+def test_an_event_of_64_kib_is_taken_and_a_larger_one_is_413(
+    client: TestClient, topic: publishing.FakePublisher
+) -> None:
     event = {**EVENT, "data": {"x": ""}}
     event["data"]["x"] = "y" * (64 * 1024 - len(dump(event)))
     headers = {"Content-Type": STRUCTURED}

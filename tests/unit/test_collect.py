@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from agents.tools import bus, landing, secrets
+from agents.intake import publishing
+from agents.tools import landing, secrets
 from functions import write_keys
 
 KEY = "write-key-1"
@@ -23,14 +24,14 @@ CE = {"specversion": "1.0", "id": "c1", "source": "/shop", "type": "viewed", "da
 
 class Stores:
     def __init__(self) -> None:
-        self.bus = bus.FakeBus()
+        self.bus = publishing.FakePublisher()
         self.landing = landing.FakeLanding()
 
 
 @pytest.fixture
 def stores(monkeypatch: pytest.MonkeyPatch) -> Stores:
     stores = Stores()
-    monkeypatch.setattr(bus, "pubsub", lambda: stores.bus)
+    monkeypatch.setattr(publishing, "publisher", lambda: stores.bus)
     monkeypatch.setattr(landing, "cloud_storage", lambda: stores.landing)
     fake = secrets.FakeSecrets({"collect-write-keys": json.dumps({"other": "app", KEY: "web"})})
     monkeypatch.setattr(secrets, "secret_manager", lambda: fake)

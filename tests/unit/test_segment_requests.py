@@ -10,7 +10,8 @@ import functions_framework.aio
 import pytest
 from starlette.testclient import TestClient
 
-from agents.tools import bus, landing, secrets
+from agents.intake import publishing
+from agents.tools import landing, secrets
 
 KEY, OTHER = "write-key-1", "write-key-2"
 EVENT: dict[str, Any] = {"type": "track", "event": "Order Completed", "userId": "u1", "messageId": "m1"}
@@ -18,9 +19,9 @@ TOPIC = "user-interactions"
 
 
 @pytest.fixture
-def topic(monkeypatch: pytest.MonkeyPatch) -> bus.FakeBus:
-    fake = bus.FakeBus()
-    monkeypatch.setattr(bus, "pubsub", lambda: fake)
+def topic(monkeypatch: pytest.MonkeyPatch) -> publishing.FakePublisher:
+    fake = publishing.FakePublisher()
+    monkeypatch.setattr(publishing, "publisher", lambda: fake)
     monkeypatch.setattr(landing, "cloud_storage", landing.FakeLanding)
     keys = secrets.FakeSecrets({"collect-write-keys": json.dumps({OTHER: "app", KEY: "web"})})
     monkeypatch.setattr(secrets, "secret_manager", lambda: keys)
@@ -28,14 +29,14 @@ def topic(monkeypatch: pytest.MonkeyPatch) -> bus.FakeBus:
 
 
 @pytest.fixture
-def client(topic: bus.FakeBus) -> Iterator[TestClient]:
+def client(topic: publishing.FakePublisher) -> Iterator[TestClient]:
     del topic
     app = functions_framework.aio.create_asgi_app("collect", "functions/collect.py")
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
 
 
-def rows(topic: bus.FakeBus, name: str = TOPIC) -> list[dict[str, Any]]:
+def rows(topic: publishing.FakePublisher, name: str = TOPIC) -> list[dict[str, Any]]:
     return [json.loads(message.data) for message in topic.on(name)]
 
 
@@ -65,27 +66,27 @@ def compact(value: object) -> bytes:
     ],
 )
 def test_of_several_keys_the_first_in_order_decides(
-    client: TestClient, topic: bus.FakeBus, body_key: str | None, headers: dict[str, str], query: str
+    client: TestClient, topic: publishing.FakePublisher, body_key: str | None, headers: dict[str, str], query: str
 ) -> None:
     body = {"batch": [EVENT], "writeKey": body_key}
     assert client.post("/v1/batch", json=body, headers=headers, params={"writeKey": query}).status_code == 200
     assert rows(topic)[0]["source"] == "web"
 
 
-def test_a_browsers_batch_has_its_key_inside_each_message(client: TestClient, topic: bus.FakeBus) -> None:
+def test_a_browsers_batch_has_its_key_inside_each_message(client: TestClient, topic: publishing.FakePublisher) -> None:
     body = json.dumps({"batch": [{**EVENT, "writeKey": KEY}], "sentAt": "2026-11-20T08:00:00Z"})
     answer = client.post("/v1/b", content=body, headers={"Content-Type": "text/plain"})
     assert (answer.status_code, answer.json()["accepted"]) == (200, 1)
     assert KEY.encode() not in topic.on(TOPIC)[0].data
 
 
-def test_the_write_key_is_kept_nowhere(client: TestClient, topic: bus.FakeBus) -> None:
+def test_the_write_key_is_kept_nowhere(client: TestClient, topic: publishing.FakePublisher) -> None:
     client.post("/v1/batch", json={"batch": [{"type": "?", "writeKey": KEY}, {**EVENT, "writeKey": KEY}]})
     assert len(topic.sent) >= 2
     assert not [message for _, message in topic.sent if KEY.encode() in message.data]
 
 
-def test_one_event_may_have_32_kb_and_not_a_byte_more(client: TestClient, topic: bus.FakeBus) -> None:
+def test_one_event_may_have_32_kb_and_not_a_byte_more(client: TestClient, topic: publishing.FakePublisher) -> None:
     body = compact(padded(32 * 1024, writeKey=KEY))
     assert client.post("/v1/track", content=body).status_code == 200
     answer = client.post("/v1/track", content=body + b" ")
@@ -93,7 +94,7 @@ def test_one_event_may_have_32_kb_and_not_a_byte_more(client: TestClient, topic:
     assert "32768" in answer.json()["error"]
 
 
-def test_a_large_event_of_a_batch_is_refused_alone(client: TestClient, topic: bus.FakeBus) -> None:
+def test_a_large_event_of_a_batch_is_refused_alone(client: TestClient, topic: publishing.FakePublisher) -> None:
     body = compact({"batch": [padded(32 * 1024), padded(32 * 1024 + 1), EVENT], "writeKey": KEY})
     answer = client.post("/v1/batch", content=body)
     assert (answer.status_code, answer.json()["accepted"]) == (200, 2)
@@ -101,7 +102,7 @@ def test_a_large_event_of_a_batch_is_refused_alone(client: TestClient, topic: bu
     assert [row["failure"] for row in rows(topic, "invalid-events")] == ["TOO_LARGE"]
 
 
-def test_a_batch_may_have_500_kb(client: TestClient, topic: bus.FakeBus) -> None:
+def test_a_batch_may_have_500_kb(client: TestClient, topic: publishing.FakePublisher) -> None:
     def body(size: int) -> bytes:
         events = [padded(32_000, messageId=f"m{n:02}") for n in range(15)]
         whole = compact({"batch": [*events, EVENT], "writeKey": KEY})
@@ -113,7 +114,9 @@ def test_a_batch_may_have_500_kb(client: TestClient, topic: bus.FakeBus) -> None
     assert len(topic.on(TOPIC)) == 16
 
 
-def test_events_after_the_2500th_are_refused_and_the_others_taken(client: TestClient, topic: bus.FakeBus) -> None:
+def test_events_after_the_2500th_are_refused_and_the_others_taken(
+    client: TestClient, topic: publishing.FakePublisher
+) -> None:
     events = [{"type": "page", "anonymousId": "a", "messageId": f"m{n}"} for n in range(2503)]
     answer = client.post("/v1/batch", json={"batch": events, "writeKey": KEY})
     assert (answer.status_code, answer.json()["accepted"]) == (200, 2500)
@@ -123,7 +126,9 @@ def test_events_after_the_2500th_are_refused_and_the_others_taken(client: TestCl
     assert len(topic.on(TOPIC)) == 2500
 
 
-def test_a_list_that_is_no_batch_does_not_become_a_flood_of_rows(client: TestClient, topic: bus.FakeBus) -> None:
+def test_a_list_that_is_no_batch_does_not_become_a_flood_of_rows(
+    client: TestClient, topic: publishing.FakePublisher
+) -> None:
     answer = client.post("/v1/batch", json={"batch": [0] * 20_000, "writeKey": KEY})
     assert (answer.status_code, topic.sent) == (400, [])
 
@@ -135,7 +140,7 @@ def test_a_message_id_has_fewer_than_100_characters(client: TestClient) -> None:
     assert "messageId" in answer["rejected"][0]["reason"]
 
 
-def test_browser_metrics_are_answered_and_are_no_events(client: TestClient, topic: bus.FakeBus) -> None:
+def test_browser_metrics_are_answered_and_are_no_events(client: TestClient, topic: publishing.FakePublisher) -> None:
     answer = client.post("/v1/m", content=b'{"series":[{"type":"Counter"}]}', headers={"Content-Type": "text/plain"})
     assert (answer.status_code, topic.sent) == (200, [])
 
@@ -159,7 +164,9 @@ def pixel_data(**fields: Any) -> str:
 
 @pytest.mark.parametrize("strip", ["", "="])
 @pytest.mark.parametrize("route", ["track", "t", "page", "p", "identify", "i", "screen", "s"])
-def test_a_pixel_is_an_event_and_an_image(client: TestClient, topic: bus.FakeBus, route: str, strip: str) -> None:
+def test_a_pixel_is_an_event_and_an_image(
+    client: TestClient, topic: publishing.FakePublisher, route: str, strip: str
+) -> None:
     answer = client.get(f"/v1/pixel/{route}", params={"data": pixel_data(properties={"한": "글?>"}).rstrip(strip)})
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, "image/gif")
     assert answer.content.startswith(b"GIF89a")
@@ -168,13 +175,13 @@ def test_a_pixel_is_an_event_and_an_image(client: TestClient, topic: bus.FakeBus
     assert (row["user_id"], json.loads(row["properties"])) == ("u1", {"한": "글?>"})
 
 
-def test_a_pixel_may_spell_out_its_fields(client: TestClient, topic: bus.FakeBus) -> None:
+def test_a_pixel_may_spell_out_its_fields(client: TestClient, topic: publishing.FakePublisher) -> None:
     fields = {"userId": "u2", "event": "Email Opened", "properties.subject": "Hi", "writeKey": KEY}
     assert client.get("/v1/pixel/track", params=fields).status_code == 200
     assert (rows(topic)[0]["user_id"], rows(topic)[0]["properties"]) == ("u2", '{"subject":"Hi"}')
 
 
-def test_opening_twice_is_two_events(client: TestClient, topic: bus.FakeBus) -> None:
+def test_opening_twice_is_two_events(client: TestClient, topic: publishing.FakePublisher) -> None:
     for _ in range(2):
         client.get("/v1/pixel/track", params={"data": pixel_data()})
     assert len({row["event_id"] for row in rows(topic)}) == 2
@@ -191,7 +198,7 @@ def test_opening_twice_is_two_events(client: TestClient, topic: bus.FakeBus) -> 
     ],
 )
 def test_a_bad_pixel_is_still_an_image_but_no_event(
-    client: TestClient, topic: bus.FakeBus, query: dict[str, str]
+    client: TestClient, topic: publishing.FakePublisher, query: dict[str, str]
 ) -> None:
     answer = client.get("/v1/pixel/track", params=query)
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, "image/gif")
@@ -199,14 +206,14 @@ def test_a_bad_pixel_is_still_an_image_but_no_event(
 
 
 def test_a_pixel_never_claims_what_is_not_durable(
-    client: TestClient, topic: bus.FakeBus, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, topic: publishing.FakePublisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     topic.error = TimeoutError()
     monkeypatch.setattr(landing, "cloud_storage", lambda: landing.FakeLanding(OSError()))
     assert client.get("/v1/pixel/track", params={"data": pixel_data()}).status_code == 503
 
 
-def test_addresses_of_the_client_are_not_kept(client: TestClient, topic: bus.FakeBus) -> None:
+def test_addresses_of_the_client_are_not_kept(client: TestClient, topic: publishing.FakePublisher) -> None:
     context = {"ip": "203.0.113.9", "device": {"advertisingId": "ad-1"}}
     headers = {"X-Forwarded-For": "198.51.100.7", "X-Retry-Count": "3"}
     events = [{**EVENT, "context": context}, {"type": "?", "context": context}]
@@ -216,7 +223,9 @@ def test_addresses_of_the_client_are_not_kept(client: TestClient, topic: bus.Fak
     assert not [leak for leak in (b"203.0.113", b"198.51.100", b"ad-1") if leak in wire]
 
 
-def test_numeric_ids_are_texts_and_integrations_are_ignored(client: TestClient, topic: bus.FakeBus) -> None:
+def test_numeric_ids_are_texts_and_integrations_are_ignored(
+    client: TestClient, topic: publishing.FakePublisher
+) -> None:
     event = {**EVENT, "userId": 42, "anonymousId": 7, "messageId": 9, "integrations": {"All": False, "x": {"y": 1}}}
     assert client.post("/v1/t", json={**event, "writeKey": KEY}).json()["accepted"] == 1
     (row,) = rows(topic)
@@ -224,7 +233,7 @@ def test_numeric_ids_are_texts_and_integrations_are_ignored(client: TestClient, 
     assert "integrations" not in json.dumps(row)
 
 
-def test_each_message_may_have_its_own_time_of_sending(client: TestClient, topic: bus.FakeBus) -> None:
+def test_each_message_may_have_its_own_time_of_sending(client: TestClient, topic: publishing.FakePublisher) -> None:
     own = {**EVENT, "timestamp": "2026-01-01T00:00:00Z", "sentAt": "2026-01-01T00:00:01Z"}
     batch = [own, {**own, "messageId": "m2", "sentAt": None}]
     client.post("/v1/batch", json={"batch": batch, "sentAt": "2026-01-01T00:01:00Z", "writeKey": KEY})
@@ -233,13 +242,15 @@ def test_each_message_may_have_its_own_time_of_sending(client: TestClient, topic
     assert second["event_timestamp"] < first["event_timestamp"]
 
 
-def test_a_clock_that_is_millennia_off_costs_nothing_but_its_correction(client: TestClient, topic: bus.FakeBus) -> None:
+def test_a_clock_that_is_millennia_off_is_not_corrected(client: TestClient, topic: publishing.FakePublisher) -> None:
     event = {**EVENT, "timestamp": "9999-12-31T00:00:00Z", "sentAt": "0001-01-01T00:00:00Z"}
     assert client.post("/v1/t", json={**event, "writeKey": KEY}).json()["accepted"] == 1
     assert rows(topic)[0]["event_timestamp"] == rows(topic)[0]["received_at"]
 
 
-def test_nesting_that_bigquery_would_refuse_is_refused_here(client: TestClient, topic: bus.FakeBus) -> None:
+def test_nesting_that_bigquery_would_refuse_is_refused_here(
+    client: TestClient, topic: publishing.FakePublisher
+) -> None:
     def nest(levels: int) -> Any:
         value: Any = 1
         for _ in range(levels):
@@ -279,7 +290,7 @@ def test_nesting_that_bigquery_would_refuse_is_refused_here(client: TestClient, 
     ],
 )
 def test_what_each_call_says_is_in_its_columns(
-    client: TestClient, topic: bus.FakeBus, event: dict[str, Any], expected: dict[str, Any]
+    client: TestClient, topic: publishing.FakePublisher, event: dict[str, Any], expected: dict[str, Any]
 ) -> None:
     body = {"batch": [{**EVENT, **event}], "writeKey": KEY}
     assert client.post("/v1/import", json=body).json()["accepted"] == 1

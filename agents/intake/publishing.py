@@ -1,0 +1,182 @@
+"""Publishing for collect: many requests' rows in few calls, each request answered when its own rows are acknowledged.
+
+The rows of requests that come while a call is under way go out together in the next one, so batches grow with the load
+and an idle service waits for no timer. `agents.tools.bus` publishes message by message, with a thread hop for each, which
+cost more than everything else that collect does (`make bench`).
+One call is taken by Pub/Sub as a whole or not at all. Deliberately no spill: that is storing.py's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Coroutine, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from agents.tools.bus import ACK_SECONDS, Outgoing
+from agents.tools.once import once
+from agents.tools.settings import settings
+from schemas import topology
+
+if TYPE_CHECKING:
+    from google.cloud.pubsub_v1 import PublisherClient
+
+CALL_MESSAGES = 1000  # Pub/Sub's limits are 1,000 messages and 10 MB: https://cloud.google.com/pubsub/quotas
+CALL_BYTES = 4_000_000
+CALLS_UNDER_WAY = 4  # a topic; more would only cut the batches
+
+
+class Publisher(Protocol):
+    """Where a request's messages go."""
+
+    def publish(self, topic: str, messages: list[Outgoing]) -> Coroutine[Any, Any, None]:
+        """Return once Pub/Sub has every message; raise when it may not have them all."""
+        ...
+
+
+@dataclass(kw_only=True)
+class _Waiting:
+    messages: list[Outgoing]
+    done: asyncio.Future[None]
+    size: int
+
+
+@dataclass(kw_only=True)
+class _Topic:
+    path: str
+    waiting: list[_Waiting] = field(default_factory=list[_Waiting])
+    under_way: int = 0
+    is_due: bool = False
+
+
+class BatchingPublisher:
+    """Google Pub/Sub. Belongs to one event loop."""
+
+    def __init__(self, client: PublisherClient) -> None:
+        self._client = client
+        self._topics: dict[str, _Topic] = {}
+        self._threads = ThreadPoolExecutor(2 * CALLS_UNDER_WAY, thread_name_prefix="publish")
+
+    async def publish(self, topic: str, messages: list[Outgoing]) -> None:
+        """Return once Pub/Sub has every message.
+
+        Raises:
+            PermissionError: the topology does not let this service publish to the topic.
+            TimeoutError: no acknowledgement in time.
+            google.api_core.exceptions.GoogleAPICallError: Pub/Sub refused, or could not be reached.
+        """
+        state = self._topics.get(topic) or self._open_topic(topic)
+        loop = asyncio.get_running_loop()
+        parts = [_Waiting(messages=part, done=loop.create_future(), size=size) for part, size in cut_calls(messages)]
+        state.waiting += parts
+        self._schedule(state)
+        async with asyncio.timeout(ACK_SECONDS):
+            for part in parts:
+                await part.done
+
+    def _open_topic(self, topic: str) -> _Topic:
+        if topic not in topology.load().access(settings().service).publishes:
+            raise PermissionError(f"{settings().service} may not publish to {topic!r}; topology.yaml grants it")
+        return self._topics.setdefault(topic, _Topic(path=f"projects/{settings().project}/topics/{topic}"))
+
+    def _schedule(self, state: _Topic) -> None:
+        if not state.is_due and state.under_way < CALLS_UNDER_WAY:
+            state.is_due = True
+            asyncio.get_running_loop().call_soon(self._start_calls, state)  # after the other requests of this turn
+
+    def _start_calls(self, state: _Topic) -> None:
+        state.is_due = False
+        while state.waiting and state.under_way < CALLS_UNDER_WAY:
+            taken = _take(state.waiting)
+            state.under_way += 1
+            call = functools.partial(self._call, state.path, taken)
+            future = asyncio.get_running_loop().run_in_executor(self._threads, call)
+            future.add_done_callback(functools.partial(self._end_call, state, taken))
+
+    def _call(self, path: str, taken: list[_Waiting]) -> None:
+        from google.pubsub_v1 import PublisherClient
+        from google.pubsub_v1.types import PublishRequest, PubsubMessage
+
+        raw_message = PubsubMessage.pb()
+        request = PublishRequest.pb()(topic=path)
+        request.messages.extend(
+            raw_message(data=message.data, attributes=message.attributes)
+            for waiting in taken
+            for message in waiting.messages
+        )
+        # The plain call of the API, below the batching that google.cloud.pubsub_v1 puts on top of it.
+        PublisherClient.publish(self._client, request=PublishRequest.wrap(request), retry=_retry(), timeout=ACK_SECONDS)
+
+    def _end_call(self, state: _Topic, taken: list[_Waiting], call: asyncio.Future[None]) -> None:
+        state.under_way -= 1
+        error = call.exception()
+        for waiting in taken:
+            if waiting.done.done():  # its request went away
+                continue
+            if error:
+                waiting.done.set_exception(error)
+            else:
+                waiting.done.set_result(None)
+        self._start_calls(state)
+
+
+class FakePublisher:
+    """Keeps what was published; with `error` every call fails with it."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.sent: list[tuple[str, Outgoing]] = []
+        self.error = error
+
+    async def publish(self, topic: str, messages: list[Outgoing]) -> None:
+        """Record the messages as if Pub/Sub had acknowledged them."""
+        if self.error:
+            raise self.error
+        self.sent += [(topic, message) for message in messages]
+
+    def on(self, topic: str) -> list[Outgoing]:
+        """What was published to a topic."""
+        return [message for name, message in self.sent if name == topic]
+
+
+def cut_calls(messages: list[Outgoing]) -> Iterable[tuple[list[Outgoing], int]]:
+    """Lists that each fit one call, with their sizes in bytes."""
+    part: list[Outgoing] = []
+    size = 0
+    for message in messages:
+        own = len(message.data) + 1000  # attributes and framing
+        if part and (len(part) == CALL_MESSAGES or size + own > CALL_BYTES):
+            yield part, size
+            part, size = [], 0
+        part.append(message)
+        size += own
+    if part:
+        yield part, size
+
+
+def _take(waiting: list[_Waiting]) -> list[_Waiting]:
+    """The first of the waiting that fit one call together; they are taken off the list."""
+    count, messages, size = 0, 0, 0
+    for one in waiting:
+        messages, size = messages + len(one.messages), size + one.size
+        if count and (messages > CALL_MESSAGES or size > CALL_BYTES):
+            break
+        count += 1
+    taken, waiting[:count] = waiting[:count], []
+    return taken
+
+
+@once
+def publisher() -> Publisher:
+    """The process's one publisher."""
+    from google.cloud import pubsub_v1
+
+    return BatchingPublisher(pubsub_v1.PublisherClient())
+
+
+@once
+def _retry() -> object:
+    from google.api_core.retry import Retry
+
+    return Retry(initial=0.1, maximum=2.0, timeout=ACK_SECONDS)

@@ -1,0 +1,69 @@
+"""Makes the rows of a request durable: on Pub/Sub, or else in the landing bucket."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+from agents.intake.intake import Batch, NotDurable, encode_spill, make_messages, spill_name
+from agents.intake.publishing import Publisher
+from agents.tools.bus import Outgoing
+from agents.tools.landing import Landing
+from schemas.rows import Interaction, InvalidEvent
+
+log = logging.getLogger(__name__)
+Rows = list[Interaction | InvalidEvent]
+
+
+async def store_rows(batch: Batch, publisher: Publisher, landing: Landing) -> None:
+    """Return once every row of the batch is durable.
+
+    Raises:
+        NotDurable: neither Pub/Sub nor the landing bucket took it; nothing was lost that was promised.
+    """
+    left = await _publish(batch, publisher)
+    if not left:
+        return
+    log.warning("Pub/Sub did not take %d rows: spilling them to the landing bucket", len(left))
+    try:
+        await asyncio.to_thread(landing.write, spill_name(left), encode_spill(left))
+    except Exception as error:
+        log.exception("the landing bucket did not take %d rows", len(left))
+        raise NotDurable("events could not be stored; send them again") from error
+
+
+async def _publish(batch: Batch, publisher: Publisher) -> Rows:
+    """Publish by topic; the rows of which any message may be missing come back."""
+    outgoing: dict[str, list[Outgoing]] = {}
+    rows: dict[str, Rows] = {}
+    for row in (*batch.accepted, *batch.refused):
+        for topic, message in make_messages(row):
+            outgoing.setdefault(topic, []).append(message)
+            rows.setdefault(topic, []).append(row)
+    calls = [publisher.publish(topic, messages) for topic, messages in outgoing.items()]
+    if len(calls) == 1:
+        return await _await_one(calls[0], rows)
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    left: dict[int, Interaction | InvalidEvent] = {}
+    for topic, outcome in zip(outgoing, outcomes, strict=True):
+        if isinstance(outcome, BaseException):
+            _note(topic, rows[topic], outcome)
+            left |= {id(row): row for row in rows[topic]}
+    return list(left.values())
+
+
+async def _await_one(call: Coroutine[Any, Any, None], rows: dict[str, Rows]) -> Rows:
+    (topic, of_topic), *_ = rows.items()
+    try:
+        await call
+    except Exception as error:  # noqa: BLE001  # whatever it is, the rows are not known to be durable
+        _note(topic, of_topic, error)
+        return of_topic
+    return []
+
+
+def _note(topic: str, rows: Rows, error: BaseException) -> None:
+    ids = ", ".join(row.event_id for row in rows[:10])
+    log.warning("%s did not acknowledge %d rows (%s): %s", topic, len(rows), type(error).__name__, ids)

@@ -1,0 +1,178 @@
+"""Requests' rows share calls to Pub/Sub, and each request hears only of its own: no success before the acknowledgement."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import pytest
+from google.pubsub_v1 import PublisherClient
+
+from agents.intake import publishing
+from agents.intake.intake import NotDurable
+from agents.intake.limits import SEGMENT, Incoming
+from agents.intake.publishing import BatchingPublisher, FakePublisher, cut_calls
+from agents.intake.segment import Received, read_message
+from agents.intake.storing import store_rows
+from agents.intake.verdicts import judge_events
+from agents.tools.bus import Outgoing
+from agents.tools.landing import FakeLanding
+from agents.tools.settings import settings
+
+TOPIC = "user-interactions"
+NOW = datetime(2026, 11, 20, 8, tzinfo=UTC)
+
+
+class Calls:
+    """Pub/Sub's publish call, held until it is let go."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        self.go = threading.Event()
+        self.errors: list[Exception | None] = []
+
+    def __call__(self, _: object, **kwargs: Any) -> None:
+        number = len(self.sizes)
+        self.sizes.append(len(kwargs["request"].messages))
+        assert self.go.wait(5)
+        if number < len(self.errors) and (error := self.errors[number]):
+            raise error
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[Calls]:
+    calls = Calls()
+
+    def publish(client: object, **kwargs: Any) -> None:
+        calls(client, **kwargs)
+
+    monkeypatch.setattr(PublisherClient, "publish", publish)
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "argo-test")
+    monkeypatch.setenv("K_SERVICE", "collect")
+    settings.cache_clear()
+    yield calls
+    calls.go.set()
+    settings.cache_clear()
+
+
+def make_publisher() -> BatchingPublisher:
+    return BatchingPublisher(cast("Any", object()))
+
+
+def some(count: int) -> list[Outgoing]:
+    return [Outgoing(data=b"{}", attributes={"n": str(n)}) for n in range(count)]
+
+
+async def let_run() -> None:
+    await asyncio.sleep(0.05)
+
+
+def run(test: Callable[[BatchingPublisher], Any]) -> Any:
+    return asyncio.run(test(make_publisher()))
+
+
+def test_nothing_is_answered_before_the_acknowledgement(calls: Calls) -> None:
+    async def scenario(publisher: BatchingPublisher) -> None:
+        request = asyncio.ensure_future(publisher.publish(TOPIC, some(3)))
+        await let_run()
+        assert (calls.sizes, request.done()) == ([3], False)
+        calls.go.set()
+        await request
+
+    run(scenario)
+
+
+def test_requests_that_come_meanwhile_share_the_next_call(calls: Calls) -> None:
+    async def scenario(publisher: BatchingPublisher) -> None:
+        first = [asyncio.ensure_future(publisher.publish(TOPIC, some(1))) for _ in range(5)]
+        await let_run()
+        assert calls.sizes == [5], "requests of one turn go out together"
+        for _ in range(publishing.CALLS_UNDER_WAY - 1):
+            first.append(asyncio.ensure_future(publisher.publish(TOPIC, some(1))))
+            await let_run()
+        waiting = [asyncio.ensure_future(publisher.publish(TOPIC, some(2))) for _ in range(7)]
+        await let_run()
+        assert calls.sizes == [5, 1, 1, 1]
+        calls.go.set()
+        await asyncio.gather(*first, *waiting)
+        assert calls.sizes == [5, 1, 1, 1, 14]
+
+    run(scenario)
+
+
+def test_a_failed_call_fails_only_the_requests_in_it(calls: Calls) -> None:
+    calls.errors = [ConnectionError("refused")]
+
+    async def scenario(publisher: BatchingPublisher) -> list[BaseException | None]:
+        bad = asyncio.ensure_future(publisher.publish(TOPIC, some(1)))
+        await let_run()
+        good = asyncio.ensure_future(publisher.publish(TOPIC, some(1)))
+        await let_run()
+        calls.go.set()
+        return list(await asyncio.gather(bad, good, return_exceptions=True))
+
+    failed, fine = run(scenario)
+    assert (type(failed), fine) == (ConnectionError, None)
+
+
+def test_a_stalled_pubsub_is_a_timeout_and_not_a_success(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publishing, "ACK_SECONDS", 0.05)
+
+    async def scenario(publisher: BatchingPublisher) -> None:
+        with pytest.raises(TimeoutError):
+            await publisher.publish(TOPIC, some(1))
+        calls.go.set()  # the late answer finds nobody waiting
+        await let_run()
+        await publisher.publish(TOPIC, some(1))
+
+    run(scenario)
+
+
+def test_more_than_a_call_takes_is_cut() -> None:
+    assert [len(part) for part, _ in cut_calls(some(2500))] == [1000, 1000, 500]
+    large = [Outgoing(data=b"x" * 1_500_000) for _ in range(5)]
+    assert [len(part) for part, _ in cut_calls(large)] == [2, 2, 1]
+    assert list(cut_calls([])) == []
+
+
+def test_a_topic_that_the_topology_does_not_grant_is_refused(calls: Calls) -> None:
+    with pytest.raises(PermissionError, match="actions"):
+        run(lambda publisher: publisher.publish("actions", some(1)))
+    assert calls.sizes == []
+
+
+def judge(*raws: object) -> Any:
+    return judge_events(
+        Incoming(raws=list(raws), limits=SEGMENT), read_message, Received(source="web", received_at=NOW)
+    )
+
+
+GOOD = {"type": "track", "event": "x", "userId": "u", "messageId": "m1"}
+
+
+class HalfDown(FakePublisher):
+    """Takes everything but one topic."""
+
+    async def publish(self, topic: str, messages: list[Outgoing]) -> None:
+        if topic == "user-profile-updates":
+            raise TimeoutError
+        await super().publish(topic, messages)
+
+
+def test_a_row_of_which_one_message_is_missing_is_spilled_whole() -> None:
+    publisher, landing = HalfDown(), FakeLanding()
+    asyncio.run(store_rows(judge(GOOD, {"type": "page", "anonymousId": "a"}, {}), publisher, landing))
+    ((name, data),) = landing.objects.items()
+    assert name.startswith("spill/2026-11-20/")
+    assert data.count(b"\n") == 1, "the others are durable already"
+    assert b'"m1"' in data
+
+
+def test_when_nothing_takes_it_the_client_is_not_told_success() -> None:
+    with pytest.raises(NotDurable):
+        asyncio.run(store_rows(judge(GOOD), FakePublisher(TimeoutError()), FakeLanding(OSError())))
+
+
+def test_an_empty_batch_needs_no_pubsub() -> None:
+    asyncio.run(store_rows(judge(), FakePublisher(TimeoutError()), FakeLanding(OSError())))
