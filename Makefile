@@ -31,6 +31,9 @@ status: $(STAMP) ## show each service's endpoint and readiness
 job: $(STAMP) ## run one job on the laptop cloud: make job NAME=sync_graph
 	@$(RUN) job $(NAME)
 
+replay: $(STAMP) ## send what was dead-lettered to its topics again, once its cause is repaired
+	@$(RUN) job replay
+
 logs: $(STAMP) ## show the end of a service's log: make logs NAME=collect
 	@$(RUN) logs $(NAME)
 
@@ -46,6 +49,9 @@ test: $(STAMP) ## every test: unit, infrastructure, on the laptop cloud, the who
 	@$(BIN)/pytest -q tests/infra
 	@$(BIN)/pytest -q tests/emulator
 	@$(BIN)/pytest -q tests/system
+
+bench: $(STAMP) ## measure collect beside an empty function, ratios and latencies (build/bench/collect.json)
+	@$(BIN)/python -m tests.benchmarks.collect $(ARGS)
 
 render: $(STAMP) ## rewrite what is made from the contracts: tables, JSON Schemas, golden stacks, the image's lock
 	@$(BIN)/python -m schemas.render
@@ -63,4 +69,4 @@ lock: $(STAMP) ## write the installed versions to .ci/constraints.txt
 clean: ## remove .venv and build
 	@rm -rf $(VENV) build
 
-.PHONY: help setup demo up down status job logs check test render preview deploy lock clean
+.PHONY: help setup demo up down status job replay logs check test render preview deploy lock clean

@@ -34,11 +34,11 @@ def main() -> None:
 
 
 async def serve(jobs: list[Job], root: Path) -> None:
-    """Follows every job's cron line until told to stop."""
+    """Follows every job's cron line until told to stop; a job without one is run by hand."""
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    followers = [asyncio.create_task(follow(job, root)) for job in jobs]
+    followers = [asyncio.create_task(follow(job, root)) for job in jobs if job.schedule]
     log(SCHEDULER_READY)
     stop = asyncio.create_task(stopping.wait())
     await asyncio.wait([stop, *followers], return_when=asyncio.FIRST_COMPLETED)

@@ -137,6 +137,7 @@ class _Access(_Entry, frozen=True, kw_only=True):
     cpu: Cpu = 1
     memory_mib: Memory = 512
     publishes: list[Name] = []
+    pulls: list[Name] = []
     stores: list[Store] = []
     reads_buckets: list[Name] = []
     writes_buckets: list[Name] = []
@@ -155,9 +156,9 @@ class Function(_Access, frozen=True, kw_only=True):
 
 
 class Job(_Access, frozen=True, kw_only=True):
-    """One scheduled job: the module `functions.jobs.<name>`; `schedule` is a cron line in UTC."""
+    """One job: the module `functions.jobs.<name>`; `schedule` is a cron line in UTC, or empty: run by hand."""
 
-    schedule: str
+    schedule: str = ""
     timeout_seconds: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 3600
 
 
@@ -247,6 +248,10 @@ def _find_problems(topology: Topology) -> Iterator[str]:
             yield f"subscription {subscription.name!r} needs exactly one of push, pull, bigquery, storage"
         if subscription.dead_letter and subscription.dead_letter.topic == subscription.topic:
             yield f"subscription {subscription.name!r} dead-letters to its own topic {subscription.topic!r}"
+    pushed = {entry.name for entry in topology.subscriptions if not entry.pull}
+    for access in (*topology.functions, *topology.jobs):
+        for name in pushed.intersection(access.pulls):
+            yield f"{access.name!r} pulls {name!r}, which is not a pull subscription"
 
 
 def _find_doubles(topology: Topology) -> Iterator[str]:
@@ -259,7 +264,7 @@ def _find_doubles(topology: Topology) -> Iterator[str]:
 def _find_dangling(topology: Topology) -> Iterator[str]:
     names = {
         kind: {entry.name for entry in getattr(topology, kind)}
-        for kind in ("topics", "buckets", "secrets", "functions", "agents")
+        for kind in ("topics", "subscriptions", "buckets", "secrets", "functions", "agents")
     }
     for where, kind, name in _references(topology):
         if name not in names[kind]:
@@ -282,6 +287,7 @@ def _references(topology: Topology) -> Iterator[tuple[str, str, str]]:
     for access in (*topology.functions, *topology.jobs):
         where = f"{type(access).__name__.lower()} {access.name!r}"
         yield from ((where, "topics", name) for name in access.publishes)
+        yield from ((where, "subscriptions", name) for name in access.pulls)
         yield from ((where, "buckets", name) for name in (*access.reads_buckets, *access.writes_buckets))
         yield from ((where, "secrets", name) for name in access.secrets)
         yield from ((where, "functions", name) for name in access.calls)

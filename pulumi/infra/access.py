@@ -21,6 +21,7 @@ class Scope(StrEnum):
     """The kind of thing that a grant is on."""
 
     TOPIC = "topic"
+    SUBSCRIPTION = "subscription"
     BUCKET = "bucket"
     SECRET = "secret"  # noqa: S105 -- a kind, not a value
     DATASET = "dataset"
@@ -51,6 +52,7 @@ def derive_grants(topology: Topology) -> list[Grant]:
 def _derive_one(access: Function | Job, dataset: str) -> Iterator[Grant]:
     for scope, role, targets in (
         (Scope.TOPIC, "roles/pubsub.publisher", access.publishes),
+        (Scope.SUBSCRIPTION, "roles/pubsub.subscriber", access.pulls),
         (Scope.BUCKET, "roles/storage.objectViewer", access.reads_buckets),
         (Scope.BUCKET, "roles/storage.objectCreator", access.writes_buckets),
         (Scope.SECRET, "roles/secretmanager.secretAccessor", access.secrets),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pulumi
 import pulumi_gcp as gcp
@@ -14,7 +14,7 @@ from infra.settings import Place
 
 @dataclass(frozen=True, kw_only=True)
 class Targets:
-    """What grants can be on, by the names of the topology."""
+    """What grants can be on, by the names of the topology. Subscriptions are made after the others' grants."""
 
     topics: Mapping[str, gcp.pubsub.Topic]
     buckets: Mapping[str, gcp.storage.Bucket]
@@ -23,6 +23,7 @@ class Targets:
     tables: Mapping[str, gcp.bigquery.Table]
     services: Mapping[str, gcp.cloudrunv2.Service]
     database: gcp.firestore.Database
+    subscriptions: Mapping[str, gcp.pubsub.Subscription] = field(default_factory=dict[str, gcp.pubsub.Subscription])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,7 @@ class Grants(pulumi.ComponentResource):
         self._model_caller = self._make_model_caller() if _needs_model_caller(args.grants) else None
         makers = {
             Scope.TOPIC: self._grant_topic,
+            Scope.SUBSCRIPTION: self._grant_subscription,
             Scope.BUCKET: self._grant_bucket,
             Scope.SECRET: self._grant_secret,
             Scope.DATASET: self._grant_dataset,
@@ -76,6 +78,16 @@ class Grants(pulumi.ComponentResource):
             name,
             project=self._args.place.project,
             topic=self._args.targets.topics[grant.target].name,
+            role=grant.role,
+            member=member,
+            opts=self._child,
+        )
+
+    def _grant_subscription(self, name: str, grant: Grant, member: pulumi.Input[str]) -> None:
+        gcp.pubsub.SubscriptionIAMMember(
+            name,
+            project=self._args.place.project,
+            subscription=self._args.targets.subscriptions[grant.target].name,
             role=grant.role,
             member=member,
             opts=self._child,

@@ -1,4 +1,4 @@
-"""Service accounts: one per function and job, one per pushed function for Pub/Sub, one per job for its schedule.
+"""Service accounts: one per function and job, one per pushed function for Pub/Sub, one per job that has a schedule.
 
 No account has a key, and none has a right of its own here: `grants.py`, `subscriptions.py` and `jobs.py` give those.
 """
@@ -35,7 +35,9 @@ class Identities(pulumi.ComponentResource):
         jobs = {entry.name: self._make("job", entry.name, "is the job") for entry in topology.jobs}
         self.own = functions | jobs
         self.pushers = {name: self._make("push", name, "delivers messages to") for name in find_pushed(topology)}
-        self.starters = {entry.name: self._make("start", entry.name, "starts the job") for entry in topology.jobs}
+        self.starters = {
+            entry.name: self._make("start", entry.name, "starts the job") for entry in topology.jobs if entry.schedule
+        }
         self.register_outputs({})
 
     def _make(self, prefix: str, name: str, does: str) -> gcp.serviceaccount.Account:

@@ -1,4 +1,4 @@
-"""Cloud Run jobs of the same image, and Cloud Scheduler that starts each by its cron line in UTC."""
+"""Cloud Run jobs of the same image, and Cloud Scheduler that starts each by its cron line in UTC; without one, a person does."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from schemas.topology import Job
 
 @dataclass(frozen=True, kw_only=True)
 class JobArgs:
-    """`account` is who the job is, `starter` who may start it."""
+    """`account` is who the job is, `starter` who may start it by its schedule, if it has one."""
 
     around: Surroundings
     job: Job
     account: gcp.serviceaccount.Account
-    starter: gcp.serviceaccount.Account
+    starter: gcp.serviceaccount.Account | None
     addresses: Mapping[str, pulumi.Output[str]]
 
 
 class ScheduledJob(pulumi.ComponentResource):
-    """One job and its schedule."""
+    """One job, and its schedule if it has one."""
 
     def __init__(self, name: str, args: JobArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("argo:jobs:ScheduledJob", name, None, opts)
@@ -41,10 +41,11 @@ class ScheduledJob(pulumi.ComponentResource):
             template=gcp.cloudrunv2.JobTemplateArgs(task_count=1, parallelism=1, template=_make_template(args)),
             opts=pulumi.ResourceOptions(parent=self),
         )
-        self._schedule(args)
+        if args.starter:
+            self._schedule(args, args.starter)
         self.register_outputs({})
 
-    def _schedule(self, args: JobArgs) -> None:
+    def _schedule(self, args: JobArgs, starter: gcp.serviceaccount.Account) -> None:
         place, job = args.around.place, args.job
         may_start = gcp.cloudrunv2.JobIamMember(
             f"start-{job.name}",
@@ -52,7 +53,7 @@ class ScheduledJob(pulumi.ComponentResource):
             location=place.region,
             name=self.job.name,
             role="roles/run.invoker",
-            member=args.starter.member,
+            member=starter.member,
             opts=pulumi.ResourceOptions(parent=self),
         )
         path = f"projects/{place.project}/locations/{place.region}/jobs/{dashed(job.name)}:run"
@@ -71,7 +72,7 @@ class ScheduledJob(pulumi.ComponentResource):
                 http_method="POST",
                 # A Google API takes an access token; an identity token is for services of one's own.
                 oauth_token=gcp.cloudscheduler.JobHttpTargetOauthTokenArgs(
-                    service_account_email=args.starter.email, scope="https://www.googleapis.com/auth/cloud-platform"
+                    service_account_email=starter.email, scope="https://www.googleapis.com/auth/cloud-platform"
                 ),
             ),
             opts=pulumi.ResourceOptions(parent=self, depends_on=[may_start]),

@@ -5,12 +5,12 @@ Each stack has a project of its own, so that names are the topology's in every s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pulumi
 import pulumi_gcp as gcp
 
-from infra.access import derive_grants, order_by_calls
+from infra.access import Scope, derive_grants, order_by_calls
 from infra.alarms import derive_alarms
 from infra.blackboard import Blackboard, BlackboardArgs
 from infra.delivery import Delivery, DeliveryArgs
@@ -72,10 +72,14 @@ class StackBuilder:
         identities = Identities("identities", IdentitiesArgs(place=self._place, topology=self._topology), self._after())
         services = self._deploy(around, identities)
         targets = _name_targets(stores, services)
-        grants = GrantsArgs(
-            place=self._place, grants=derive_grants(self._topology), accounts=identities.own, targets=targets
-        )
-        self._subscribe(project, identities, targets, Grants("grants", grants, self._after()))
+        rights = derive_grants(self._topology)
+        first = [grant for grant in rights if grant.scope is not Scope.SUBSCRIPTION]
+        pulls = [grant for grant in rights if grant.scope is Scope.SUBSCRIPTION]
+        grants = GrantsArgs(place=self._place, grants=first, accounts=identities.own, targets=targets)
+        # A push waits for the grants of whom it calls; who pulls can be granted that only once the subscription is there.
+        made = self._subscribe(project, identities, targets, Grants("grants", grants, self._after()))
+        targets = replace(targets, subscriptions=made.subscriptions)
+        Grants("pull-grants", replace(grants, grants=pulls, targets=targets), self._after())
         self._let_sign_in()
         gateway = self._open_gateway(services)
         self._watch(project)
@@ -166,13 +170,13 @@ class StackBuilder:
                 around=around,
                 job=job,
                 account=identities.own[job.name],
-                starter=identities.starters[job.name],
+                starter=identities.starters.get(job.name),
                 addresses={name: services[name].uri for name in job.calls},
             )
             ScheduledJob(f"scheduled-{job.name}", args, self._after())
         return services
 
-    def _subscribe(self, project: Project, identities: Identities, targets: Targets, grants: Grants) -> None:
+    def _subscribe(self, project: Project, identities: Identities, targets: Targets, grants: Grants) -> Subscriptions:
         args = SubscriptionsArgs(
             place=self._place,
             subscriptions=self._topology.subscriptions,
@@ -182,7 +186,7 @@ class StackBuilder:
             agent=project.agents["pubsub"],
             grants=grants,
         )
-        Subscriptions("subscriptions", args, self._after())
+        return Subscriptions("subscriptions", args, self._after())
 
     def _open_gateway(self, services: dict[str, gcp.cloudrunv2.Service]) -> Gateway | None:
         public = [function for function in self._topology.functions if function.public]

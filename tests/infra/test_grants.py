@@ -30,7 +30,7 @@ def held(graph: Graph, member: str) -> set[Right]:
     for entry in find_grants(graph):
         if entry.get("member") != member:
             continue
-        names = ("topic", "bucket", "secretId", "tableId", "name", "datasetId")
+        names = ("topic", "subscription", "bucket", "secretId", "tableId", "name", "datasetId")
         target = next((str(entry.get(name)) for name in names if entry.get(name)), "project")
         found.add((str(entry.get("role")), target))
     return found
@@ -39,6 +39,7 @@ def held(graph: Graph, member: str) -> set[Right]:
 def wanted(graph: Graph, access: Function | Job, named: Topology) -> set[Right]:
     """The same, read from the topology line by line."""
     rights = {("roles/pubsub.publisher", name) for name in access.publishes}
+    rights |= {("roles/pubsub.subscriber", name) for name in access.pulls}
     rights |= {("roles/storage.objectViewer", bucket_id(graph.project, name)) for name in access.reads_buckets}
     rights |= {("roles/storage.objectCreator", bucket_id(graph.project, name)) for name in access.writes_buckets}
     rights |= {("roles/secretmanager.secretAccessor", name) for name in access.secrets}
@@ -66,6 +67,7 @@ def test_every_grant_has_a_known_holder(graph: Graph) -> None:
     starters = {
         f"serviceAccount:start-{job.name.replace('_', '-')}@{graph.project}.iam.gserviceaccount.com"
         for job in NAMED.jobs
+        if job.schedule
     }
     others = {str(entry.get("member")) for entry in find_grants(graph)} - own - callers - starters
     agents = {member for member in others if "@gcp-sa-" in member or "@gs-project" in member or "@bigquery-" in member}
@@ -76,6 +78,19 @@ def test_whoever_pushes_may_call_its_own_function_only(graph: Graph) -> None:
     for name in {entry.push.function for entry in NAMED.subscriptions if entry.push}:
         member = f"serviceAccount:push-{name}@{graph.project}.iam.gserviceaccount.com"
         assert held(graph, member) == {("roles/run.invoker", name)}
+
+
+def test_a_job_without_a_schedule_is_deployed_and_nothing_starts_it(graph: Graph) -> None:
+    """Dead letters are sent again by a person, after the repair; and the right to take them reaches no other messages."""
+    assert "replay" in graph.names("cloudrunv2/Job")
+    assert not [entry.name for entry in graph.resources if "start" in entry.name and "replay" in entry.name]
+    assert "replay" not in graph.names("cloudscheduler/Job")
+    taken = [
+        (entry.get("member"), entry.get("subscription"))
+        for entry in graph.of("pubsub/SubscriptionIAMMember")
+        if "@gcp-sa-" not in str(entry.get("member"))
+    ]
+    assert taken == [(account(graph, NAMED.access("replay")), "dead-letters-replay")]
 
 
 def test_tables_that_jobs_write_exist() -> None:

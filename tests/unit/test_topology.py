@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from agents.replay import find_routes
 from functions import main
 from schemas import topology
 
@@ -45,6 +46,8 @@ def set_first(kind: str, **values: Any) -> Change:
         (add_subscription(pull={}, ack_deadline_seconds=5), r"subscriptions\[\d+\].ack_deadline_seconds"),
         (add_subscription(pull={}, colour="red"), "unknown field `colour`"),
         (set_first("functions", secrets=["none-such"]), "'none-such', which is not"),
+        (set_first("jobs", pulls=["none-such"]), "'none-such', which is not among subscriptions"),
+        (set_first("jobs", pulls=["actions-act"]), "pulls 'actions-act', which is not a pull subscription"),
         (set_first("agents", may_ask=["GhostAgent"]), "'GhostAgent', which is not"),
         (set_first("topics", name="ab"), r"topics\[0\].name"),
     ],
@@ -96,3 +99,16 @@ def test_every_push_function_may_keep_its_poison() -> None:
 
 def test_only_what_says_so_is_public() -> None:
     assert [function.name for function in topology.load().functions if function.public] == ["collect"]
+
+
+def test_a_dead_letter_of_any_source_can_be_replayed() -> None:
+    """Prevents: a subscription whose dead letters stay held for ever, or a right that nothing needs."""
+    loaded = topology.load()
+    job = loaded.access("replay")
+    assert set(job.publishes) == set(find_routes(loaded).values())
+    assert {entry.topic for entry in loaded.subscriptions if entry.name in job.pulls} == {"dead-letters"}
+
+
+def test_a_job_without_a_schedule_is_run_by_hand() -> None:
+    """Prevents: a replay that starts by itself, before anybody has repaired the cause."""
+    assert [job.name for job in topology.load().jobs if not job.schedule] == ["replay"]
