@@ -1,4 +1,5 @@
--- What agents said to each other, each message once: the earliest delivery of every (taskId, kind, action).
+-- What agents said to each other, each message once: the earliest delivery of every (taskId, kind, action). What has no
+-- readable time is no message: one bad row must not fail every view that reads this one.
 WITH messages AS (
   SELECT
     JSON_VALUE(data, '$.taskId') AS taskId,
@@ -10,11 +11,11 @@ WITH messages AS (
     JSON_VALUE(data, '$.correlationId') AS correlationId,
     JSON_VALUE(data, '$.payload.status') AS status,
     JSON_QUERY(data, '$.payload') AS payload,
-    CAST(JSON_VALUE(data, '$.timestamp') AS TIMESTAMP) AS timestamp,
+    SAFE_CAST(JSON_VALUE(data, '$.timestamp') AS TIMESTAMP) AS timestamp,
     publish_time
   FROM argo.agent_bus
 )
 SELECT taskId, parentTaskId, sourceAgent, targetAgent, action, kind, correlationId, status, payload, timestamp
 FROM messages
-WHERE taskId IS NOT NULL
+WHERE taskId IS NOT NULL AND timestamp IS NOT NULL
 QUALIFY ROW_NUMBER() OVER (PARTITION BY taskId, kind, action ORDER BY publish_time, timestamp) = 1

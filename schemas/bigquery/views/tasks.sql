@@ -7,7 +7,7 @@ WITH parts AS (
     JSON_VALUE(payload, '$.moment.kind') AS moment,
     JSON_VALUE(payload, '$.userId') AS user_id,
     JSON_VALUE(payload, '$.playbook') AS playbook,
-    LEAST(timestamp, COALESCE(CAST(JSON_VALUE(payload, '$.startedAt') AS TIMESTAMP), timestamp)) AS since,
+    LEAST(timestamp, COALESCE(SAFE_CAST(JSON_VALUE(payload, '$.startedAt') AS TIMESTAMP), timestamp)) AS since,
     timestamp AS said_at,
     CASE
       WHEN parentTaskId IS NULL AND kind = 'event' AND action = 'task_completed' THEN 'COMPLETED'
