@@ -10,7 +10,10 @@ WITH orders AS (
     ) AS money
   FROM argo.interactions
   WHERE event_type = 'order_completed'
-  QUALIFY ROW_NUMBER() OVER (PARTITION BY source, COALESCE(order_id, event_id) ORDER BY event_timestamp, event_id) = 1
+  QUALIFY ROW_NUMBER() OVER (
+    PARTITION BY source, IF(order_id IS NULL, producer, NULL), COALESCE(order_id, event_id)
+    ORDER BY event_timestamp, event_id
+  ) = 1
 ),
 counts AS (
   SELECT day, currency, SUM(money) AS numerator, COUNT(money) AS denominator
