@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 import msgspec
 
-from agents.tools.warehouse import Warehouse
+from agents.recommender.items import ProductName
+from agents.tools.warehouse import Parameter, Record, Warehouse
 
+# What the person touched or bought is left out before the limit, or it could be all that there is. Training knew the
+# orders up to then; those since are left out here.
 CANDIDATES = """
+WITH bought AS (
+  SELECT DISTINCT item.product_id AS product_id
+  FROM argo.interactions AS events, UNNEST(events.products) AS item
+  WHERE events.person_id = @user_id AND events.event_type = 'order_completed'
+)
 SELECT candidate.product_id, candidate.score, product.name, product.category, product.price, 0 AS buyers
 FROM argo.current_candidates AS candidate
 LEFT JOIN argo.product_catalog AS product ON product.product_id = candidate.product_id
+LEFT JOIN bought ON bought.product_id = candidate.product_id
 WHERE candidate.user_id = @user_id AND COALESCE(product.in_stock, TRUE)
+  AND bought.product_id IS NULL AND candidate.product_id NOT IN UNNEST(@recent_ids)
 ORDER BY candidate.rank
 LIMIT 100
 """
@@ -27,6 +38,7 @@ FROM argo.popular_products AS popular
 LEFT JOIN argo.product_catalog AS product ON product.product_id = popular.product_id
 LEFT JOIN bought ON bought.product_id = popular.product_id
 WHERE bought.product_id IS NULL AND COALESCE(product.in_stock, TRUE)
+  AND popular.product_id NOT IN UNNEST(@recent_ids)
 ORDER BY popular.people DESC, popular.product_id
 LIMIT 20
 """
@@ -43,7 +55,21 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     buyers: int = 0
 
 
-def read_candidates(warehouse: Warehouse, user_id: str) -> list[Candidate]:
-    """The person's candidates, best first; what is popular when nothing was trained for the person."""
-    rows = warehouse.query(CANDIDATES, {"user_id": user_id}) or warehouse.query(POPULAR, {"user_id": user_id})
-    return msgspec.convert(rows, list[Candidate])
+def read_candidates(warehouse: Warehouse, user_id: str, recent: Sequence[ProductName]) -> list[Candidate]:
+    """The person's candidates, best first, without the recent products; what is popular when there are none."""
+    asked: dict[str, Parameter] = {"user_id": user_id, "recent_ids": [product.product_id for product in recent]}
+    return _drop_recent(warehouse.query(CANDIDATES, asked), recent) or _drop_recent(
+        warehouse.query(POPULAR, asked), recent
+    )
+
+
+def _drop_recent(rows: list[Record], recent: Sequence[ProductName]) -> list[Candidate]:
+    """Without what is, or is called like, a recent product: "LAMP goes well with LAMP" is no recommendation."""
+    ids = {product.product_id for product in recent}
+    names = {product.name.casefold() for product in recent}
+    candidates = msgspec.convert(rows, list[Candidate])
+    return [
+        candidate
+        for candidate in candidates
+        if candidate.product_id not in ids and (candidate.name or candidate.product_id).casefold() not in names
+    ]

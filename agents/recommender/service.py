@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from agents.recommender.candidates import read_candidates
+from agents.recommender.candidates import Candidate, read_candidates
 from agents.recommender.items import Choice, Context, Item, ProductName
 from agents.recommender.paths import Relevance, find_paths, find_recent
 from agents.recommender.ranking import rank_items
@@ -47,14 +47,17 @@ def recommend(user_id: str, context: Context, ports: Ports) -> Choice:
     """What to recommend to a person now, and why; `context.limit` items of which the first five are the model's.
 
     Raises:
-        NothingToRecommend: there is no product at all.
+        NothingToRecommend: there is no product that the person has not bought or lately touched.
         google.api_core.exceptions.GoogleAPICallError: the warehouse does not answer; try again.
     """
-    candidates = read_candidates(ports.warehouse, user_id)
+    recent = _find_recent(ports.graph, user_id)
+    candidates = read_candidates(ports.warehouse, user_id, [*context.recent_products, *recent])
     if not candidates:
         raise NothingToRecommend(f"no product is known that could be recommended to {user_id}")
-    recent, relevance = _ask_graph(ports.graph, user_id, [candidate.product_id for candidate in candidates])
-    if not context.recent_products:
+    relevance: dict[str, Relevance] = {}
+    if recent:  # without, there is no path to find, or nobody to ask
+        relevance = _find_paths(ports.graph, user_id, candidates)
+    if recent and not context.recent_products:
         context = msgspec.structs.replace(context, recent_products=recent)
     items = rank_items(candidates, relevance, max(context.limit, MODEL_ITEMS))
     selection = select_item(items[:MODEL_ITEMS], user_id, context, ports.models)
@@ -71,9 +74,17 @@ def recommend(user_id: str, context: Context, ports: Ports) -> Choice:
     )
 
 
-def _ask_graph(graph: Graph, user_id: str, candidate_ids: list[str]) -> tuple[list[ProductName], dict[str, Relevance]]:
+def _find_recent(graph: Graph, user_id: str) -> list[ProductName]:
     try:
-        return find_recent(graph, user_id), find_paths(graph, user_id, candidate_ids)
+        return find_recent(graph, user_id)
     except GraphUnavailable as error:
         log.warning("no graph, stage 1 decides: %s", error)
-        return [], {}
+        return []
+
+
+def _find_paths(graph: Graph, user_id: str, candidates: list[Candidate]) -> dict[str, Relevance]:
+    try:
+        return find_paths(graph, user_id, [candidate.product_id for candidate in candidates])
+    except GraphUnavailable as error:
+        log.warning("no paths, stage 1 decides: %s", error)
+        return {}

@@ -136,6 +136,24 @@ def test_what_only_filled_up_the_list_is_not_sold_as_taste() -> None:
     assert choice.reason == "Popular right now: one of the 100 most popular in 90 days."
 
 
+def test_what_the_person_just_touched_is_not_recommended() -> None:
+    """Prevents: "LAMP goes well with LAMP", by id, or by name where a shop sells one product under two ids."""
+    graph = FakeGraph({"candidateIds": [BAG], "User": [{"productId": "p2", "name": "JUMBO BAG"}]})
+    mine = [ProductName(product_id="x", name="NAME OF P3"), ProductName(product_id="p1", name="Mine")]
+    ports = make_ports(graph=graph)
+    choice = choose(ports, recent_products=mine)
+    assert [item.product_id for item in choice.items] == ["p4", "p5", "p6", "p7"]
+    assert isinstance(ports.warehouse, FakeWarehouse)
+    assert ports.warehouse.asked[0][1]["recent_ids"] == ["x", "p1", "p2"], "dropped before the limit"
+
+
+def test_who_touched_every_candidate_gets_what_is_popular() -> None:
+    """Prevents: no recommendation because everything that was trained for a person is in their hands already."""
+    graph = FakeGraph({"candidateIds": [], "User": [{"productId": "p1", "name": "Name of p1"}]})
+    choice = choose(make_ports(candidates=stage_1("p1"), popular=stage_1("p1", "p9"), graph=graph))
+    assert [item.product_id for item in choice.items] == ["p9"]
+
+
 def test_an_empty_shop_is_said_so() -> None:
     """Prevents: a choice of nothing."""
     with pytest.raises(NothingToRecommend, match="u1"):
