@@ -1,5 +1,5 @@
-// Events of a batch with their people, sessions and edges to products that merge_products has merged. Moves the
-// watermark in the same transaction, forward only: a batch and its mark are both there or neither.
+// Events of a batch with their people, sessions and edges to products that merge_products has merged. eventId names the
+// event's source too: two sources may use one id for different events.
 UNWIND $events AS row
 MERGE (user:User {userId: row.userId})
 MERGE (session:Session {sessionId: row.sessionId})
@@ -13,7 +13,3 @@ FOREACH (id IN row.productIds |
   MERGE (product:Product {productId: id})
   MERGE (event)-[:ON]->(product)
 )
-WITH count(*) AS events
-MERGE (mark:Watermark {name: $name})
-SET mark.at = CASE WHEN mark.at IS NULL OR mark.at < $at THEN $at ELSE mark.at END
-RETURN events

@@ -96,6 +96,11 @@ def count(cloud: LaptopCloud, graph: Driver, part: str, statement: LiteralString
     return record.data()
 
 
+def graph_ids(cloud: LaptopCloud, graph: Driver, part: str, statement: LiteralString) -> list[str]:
+    found = graph.execute_query(statement, {"run": f"{RUN}-{part}"}, database_=cloud.env["NEO4J_DATABASE"])
+    return sorted(record["id"] for record in found.records)
+
+
 @pytest.mark.usefixtures("shop")
 def test_a_second_sync_changes_nothing(cloud: LaptopCloud, graph: Driver) -> None:
     """Prevents: a graph that doubles every time the job overlaps itself."""
@@ -140,6 +145,63 @@ def test_a_login_takes_the_visit_before_it_along(cloud: LaptopCloud, graph: Driv
         "MATCH (user:User {userId: $id}) RETURN user", {"id": device}, database_=cloud.env["NEO4J_DATABASE"]
     )
     assert found.records == []
+
+
+def test_an_event_that_arrives_late_is_met_by_the_next_sync(
+    cloud: LaptopCloud, graph: Driver, warehouse: bigquery.Client
+) -> None:
+    """Prevents: an event that was spilled, or replayed, and is in the warehouse and never in the graph."""
+    now = datetime.now(UTC)
+    insert(warehouse, [make_order("late0", "late", [TEAPOT], received_at=now.isoformat())])
+    run_job(cloud, "sync_graph")
+    for number, age in enumerate((timedelta(hours=1), timedelta(days=3)), start=1):
+        insert(warehouse, [make_order(f"late{number}", "late", [TEAPOT], received_at=(now - age).isoformat())])
+    run_job(cloud, "sync_graph")
+    assert count(cloud, graph, "late", EVENTS) == {"events": 3}
+
+
+def test_nobody_takes_a_known_person_over(cloud: LaptopCloud, graph: Driver, warehouse: bigquery.Client) -> None:
+    """Prevents: a public write key that hands one person's visits to another."""
+    victim = f"{RUN}-victim"
+    insert(warehouse, [make_order("victim0", "victim", [TEAPOT])])
+    run_job(cloud, "sync_graph")
+    claims = [("identify", "anonymous_id"), ("alias", "previous_id")]
+    insert(
+        warehouse, [make_order(f"claim-{kind}", "attacker", [], event_type=kind, **{by: victim}) for kind, by in claims]
+    )
+    run_job(cloud, "sync_graph")
+    query: LiteralString = """
+MATCH (event:Event)<-[:CONTAINS]-(session:Session) WHERE event.eventId STARTS WITH $run
+MATCH (session)<-[:STARTED]-(user:User) RETURN DISTINCT user.userId AS id
+"""
+    assert graph_ids(cloud, graph, "victim0", query) == [victim]
+
+
+def test_one_session_id_of_two_people_is_two_visits(
+    cloud: LaptopCloud, graph: Driver, warehouse: bigquery.Client
+) -> None:
+    """Prevents: strangers in one visit because their clients take the time for a session's id; a visit cut by a login."""
+    device, session = f"{RUN}-tablet", {"session_id": "1700000000"}
+    insert(
+        warehouse,
+        [
+            make_order("visit0", "", [TEAPOT], user_id=None, anonymous_id=device, **session),
+            make_order("visit1", "reader", [], event_type="identify", anonymous_id=device, **session),
+            make_order("visit2", "reader", [LAMP], anonymous_id=device, **session),
+            make_order("visit3", "other", [BAG], **session),
+        ],
+    )
+    run_job(cloud, "sync_graph")
+    assert count(cloud, graph, "visit") == {"events": 3, "users": 2, "sessions": 2, "products": 3, "paths": 3}
+
+
+def test_one_event_id_of_two_sources_is_two_events(
+    cloud: LaptopCloud, graph: Driver, warehouse: bigquery.Client
+) -> None:
+    """Prevents: one source's order that swallows another's."""
+    insert(warehouse, [make_order("twice", "twin", [TEAPOT]), make_order("twice", "twin", [LAMP], source="app")])
+    run_job(cloud, "sync_graph")
+    assert count(cloud, graph, "twice") == {"events": 2, "users": 1, "sessions": 1, "products": 2, "paths": 2}
 
 
 def test_what_goes_with_a_persons_purchase_is_recommended_with_its_path(cloud: LaptopCloud, shop: str) -> None:

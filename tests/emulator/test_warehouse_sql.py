@@ -38,6 +38,7 @@ STATEMENTS = {
     "candidates": candidates.CANDIDATES,
     "popular": candidates.POPULAR,
     "known moments": moments.KNOWN,
+    "slots for the graph": sync_graph.SLOTS.format(seconds=sync_graph.SLOT_SECONDS),
     "events for the graph": sync_graph.EVENTS.format(limit=1),
     "orders to learn from": train_candidates.ORDERS,
     **{name: value for name, value in vars(user_context).items() if name.endswith("_SQL")},
