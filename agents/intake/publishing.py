@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 CALL_MESSAGES = 1000  # Pub/Sub's limits are 1,000 messages and 10 MB: https://cloud.google.com/pubsub/quotas
 CALL_BYTES = 4_000_000
-CALLS_UNDER_WAY = 4  # a topic; more would only cut the batches
+CALLS_UNDER_WAY = 4  # at most, of a topic
+# A further call starts only for so many messages: a call costs as much as publishing dozens of them (measured).
+FURTHER_CALL_MESSAGES = 100
 
 
 class Publisher(Protocol):
@@ -49,6 +51,14 @@ class _Topic:
     waiting: list[_Waiting] = field(default_factory=list[_Waiting])
     under_way: int = 0
     is_due: bool = False
+
+    def may_call(self) -> bool:
+        """Whether what waits is worth a call of its own now."""
+        if self.under_way == 0:
+            return True
+        return (
+            self.under_way < CALLS_UNDER_WAY and sum(len(one.messages) for one in self.waiting) >= FURTHER_CALL_MESSAGES
+        )
 
 
 class BatchingPublisher:
@@ -82,13 +92,13 @@ class BatchingPublisher:
         return self._topics.setdefault(topic, _Topic(path=f"projects/{settings().project}/topics/{topic}"))
 
     def _schedule(self, state: _Topic) -> None:
-        if not state.is_due and state.under_way < CALLS_UNDER_WAY:
+        if not state.is_due and state.may_call():
             state.is_due = True
             asyncio.get_running_loop().call_soon(self._start_calls, state)  # after the other requests of this turn
 
     def _start_calls(self, state: _Topic) -> None:
         state.is_due = False
-        while state.waiting and state.under_way < CALLS_UNDER_WAY:
+        while state.waiting and state.may_call():
             taken = _take(state.waiting)
             state.under_way += 1
             call = functools.partial(self._call, state.path, taken)
@@ -97,15 +107,13 @@ class BatchingPublisher:
 
     def _call(self, path: str, taken: list[_Waiting]) -> None:
         from google.pubsub_v1 import PublisherClient
-        from google.pubsub_v1.types import PublishRequest, PubsubMessage
+        from google.pubsub_v1.types import PublishRequest
 
-        raw_message = PubsubMessage.pb()
         request = PublishRequest.pb()(topic=path)
-        request.messages.extend(
-            raw_message(data=message.data, attributes=message.attributes)
-            for waiting in taken
-            for message in waiting.messages
-        )
+        add = request.messages.add
+        for waiting in taken:
+            for message in waiting.messages:
+                add(data=message.data, attributes=message.attributes)
         # The plain call of the API, below the batching that google.cloud.pubsub_v1 puts on top of it.
         PublisherClient.publish(self._client, request=PublishRequest.wrap(request), retry=_retry(), timeout=ACK_SECONDS)
 

@@ -24,6 +24,7 @@ JSON_DEPTH = 100  # BigQuery's JSON takes 500; each reader on the way has a limi
 # Streamed rows may be for partitions of the last ten years and the next one
 # (https://cloud.google.com/bigquery/docs/streaming-data-into-bigquery#time-unit_column_partitioning); no event is from tomorrow.
 OLDEST, NEWEST = timedelta(days=3650), timedelta(days=1)
+_NAN, _NUMERIC, _PLAIN = Decimal("NaN"), Decimal("1e-9"), 10**18
 CALLS = ("track", "identify", "page", "screen", "group", "alias")
 Json = dict[str, Any]
 Nested = TypeVar("Nested", bound=rows.Row)
@@ -124,9 +125,11 @@ def to_snake_case(name: str) -> str:
 def read_text(message: Json, key: str) -> str | None:
     """A text field; numbers are taken as their text, as Segment does for ids."""
     value = message.get(key)
-    if value is None or value == "":
+    if type(value) is str:  # nearly always, and this is asked two dozen times an event
+        return value or None
+    if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise Refusal(Failure.WRONG_TYPE, f"{key} must be a text, not {type(value).__name__}")
     return str(value)
 
@@ -167,41 +170,57 @@ def _derive_event_id(message: Json, original: datetime | None, received: Receive
 
 
 def _read_context(context: Json, received: Received) -> Json:
-    device = {
-        "type": read_text(read_object(context, "device"), "type"),
-        "os": read_text(read_object(context, "os"), "name"),
-        "user_agent": read_text(context, "userAgent") or received.user_agent,
-        "locale": read_text(context, "locale"),
-        "timezone": read_text(context, "timezone"),
-    }
-    library = read_object(context, "library")
     return {
         "session_id": read_text(context, "sessionId"),
         "page": _pick(context, "page", rows.Page),
         "app": _pick(context, "app", rows.App),
-        "device": build_row(rows.Device, device) if any(device.values()) else None,
+        "device": _read_device(context, received),
         "location": _pick(context, "location", rows.Location),
         "campaign": _pick(context, "campaign", rows.Campaign),
         "consent": _pick(context, "consent", rows.Consent),
-        "library": " ".join(filter(None, (read_text(library, "name"), read_text(library, "version")))) or None,
+        "library": _read_library(context),
     }
+
+
+def _read_device(context: Json, received: Received) -> rows.Device | None:
+    user_agent = read_text(context, "userAgent") or received.user_agent
+    locale, timezone = read_text(context, "locale"), read_text(context, "timezone")
+    kind = read_text(read_object(context, "device"), "type") if "device" in context else None
+    system = read_text(read_object(context, "os"), "name") if "os" in context else None
+    if not (user_agent or locale or timezone or kind or system):
+        return None
+    # Every value is a text already, so nothing is left to check.
+    return rows.Device(type=kind, os=system, user_agent=user_agent, locale=locale, timezone=timezone)
+
+
+def _read_library(context: Json) -> str | None:
+    if context.get("library") is None:
+        return None
+    library = read_object(context, "library")
+    return " ".join(filter(None, (read_text(library, "name"), read_text(library, "version")))) or None
 
 
 def _pick(context: Json, key: str, kind: type[Nested]) -> Nested | None:
     """The known fields of one context object, or None when none is there."""
+    if context.get(key) is None:
+        return None
     given = read_object(context, key)
     known = {field: given[field] for field in kind.__struct_fields__ if given.get(field) is not None}
     return build_row(kind, known) if known else None
 
 
 def _read_properties(properties: Json, message: Json) -> Json:
-    rest = {key: value for key, value in properties.items() if key != "products"}
     category = read_text(message, "category")  # page and screen may have it beside their name
-    if category:
-        rest.setdefault("category", category)
+    rest = properties
+    if category or "products" in properties:
+        rest = {key: value for key, value in properties.items() if key != "products"}
+        if category:
+            rest.setdefault("category", category)
     return {
         "order_id": read_text(properties, "order_id"),
-        "revenue": next(filter(None, (read_money(properties, k) for k in ("revenue", "total", "value"))), None),
+        "revenue": read_money(properties, "revenue")
+        or read_money(properties, "total")
+        or read_money(properties, "value"),
         "currency": read_text(properties, "currency"),
         "products": _read_products(properties),
         "properties": _to_json_text(rest),
@@ -211,7 +230,7 @@ def _read_properties(properties: Json, message: Json) -> Json:
 def _read_products(properties: Json) -> list[rows.Product]:
     given = properties.get("products")
     if given is None:
-        given = [properties] if _product_id(properties) else []
+        return [_read_product(properties)] if _product_id(properties) else []
     if not isinstance(given, list):
         raise Refusal(Failure.WRONG_TYPE, f"properties.products must be a list, not {type(given).__name__}")
     return [_read_product(product) for product in given]  # pyright: ignore[reportUnknownVariableType]  # JSON
@@ -221,7 +240,7 @@ def _read_product(product: object) -> rows.Product:
     if not isinstance(product, dict):
         raise Refusal(Failure.WRONG_TYPE, f"a product must be an object, not {type(product).__name__}")
     given: Json = product
-    quantity = read_money(given, "quantity")
+    quantity = None if given.get("quantity") is None else read_money(given, "quantity")
     if quantity is not None and abs(quantity) > 2**63 - 1:  # BigQuery's INT64 would refuse the whole row later
         raise Refusal(Failure.WRONG_TYPE, "quantity must fit 64 bits")
     values = {
@@ -244,10 +263,12 @@ def read_money(values: Json, key: str) -> Decimal | None:
     value = values.get(key)
     if value is None or value == "":
         return None
+    if type(value) is int and -_PLAIN <= value <= _PLAIN:
+        return Decimal(value)
     try:
-        number = Decimal("NaN") if isinstance(value, bool) else Decimal(str(value)).quantize(Decimal("1e-9"))
+        number = _NAN if isinstance(value, bool) else Decimal(str(value)).quantize(_NUMERIC)
     except InvalidOperation:
-        number = Decimal("NaN")
+        number = _NAN
     if not number.is_finite():
         raise Refusal(Failure.WRONG_TYPE, f"{key} must be a number with at most 19 digits before the point")
     return Decimal(f"{number.normalize():f}")

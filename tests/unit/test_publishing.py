@@ -88,15 +88,26 @@ def test_requests_that_come_meanwhile_share_the_next_call(calls: Calls) -> None:
         first = [asyncio.ensure_future(publisher.publish(TOPIC, some(1))) for _ in range(5)]
         await let_run()
         assert calls.sizes == [5], "requests of one turn go out together"
-        for _ in range(publishing.CALLS_UNDER_WAY - 1):
-            first.append(asyncio.ensure_future(publisher.publish(TOPIC, some(1))))
-            await let_run()
         waiting = [asyncio.ensure_future(publisher.publish(TOPIC, some(2))) for _ in range(7)]
         await let_run()
-        assert calls.sizes == [5, 1, 1, 1]
+        assert calls.sizes == [5]
         calls.go.set()
         await asyncio.gather(*first, *waiting)
-        assert calls.sizes == [5, 1, 1, 1, 14]
+        assert calls.sizes == [5, 14]
+
+    run(scenario)
+
+
+def test_a_slow_call_does_not_hold_up_much_work(calls: Calls) -> None:
+    async def scenario(publisher: BatchingPublisher) -> None:
+        requests: list[asyncio.Future[None]] = []
+        for _ in range(publishing.CALLS_UNDER_WAY + 2):
+            requests.append(asyncio.ensure_future(publisher.publish(TOPIC, some(publishing.FURTHER_CALL_MESSAGES))))
+            await let_run()
+        assert len(calls.sizes) == publishing.CALLS_UNDER_WAY, "and not more at a time"
+        calls.go.set()
+        await asyncio.gather(*requests)
+        assert sum(calls.sizes) == len(requests) * publishing.FURTHER_CALL_MESSAGES
 
     run(scenario)
 
@@ -107,7 +118,7 @@ def test_a_failed_call_fails_only_the_requests_in_it(calls: Calls) -> None:
     async def scenario(publisher: BatchingPublisher) -> list[BaseException | None]:
         bad = asyncio.ensure_future(publisher.publish(TOPIC, some(1)))
         await let_run()
-        good = asyncio.ensure_future(publisher.publish(TOPIC, some(1)))
+        good = asyncio.ensure_future(publisher.publish(TOPIC, some(publishing.FURTHER_CALL_MESSAGES)))
         await let_run()
         calls.go.set()
         return list(await asyncio.gather(bad, good, return_exceptions=True))

@@ -1,0 +1,52 @@
+"""One empty function on the worker setup that the laptop and the image use, and the CPU time of a process."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+HOST = "127.0.0.1"
+_START_SECONDS = 20.0
+
+
+def cpu_seconds(pid: int) -> float:
+    """What a process has used of the processors."""
+    times = psutil.Process(pid).cpu_times()
+    return times.user + times.system
+
+
+@contextmanager
+def run_empty_function() -> Generator[tuple[int, int]]:
+    """Port and process id of an empty ASGI function, one process like collect's."""
+    with socket.socket() as taken:
+        taken.bind((HOST, 0))
+        port = taken.getsockname()[1]
+    source = Path(__file__).with_name("empty.py")
+    environment = {**os.environ, "FUNCTION_TARGET": "empty", "FUNCTION_SOURCE": str(source)}
+    server = ("uvicorn", "functions_framework.aio:app", "--host", HOST, "--port", str(port), "--no-access-log")
+    process = subprocess.Popen([sys.executable, "-m", *server], env=environment, stderr=subprocess.DEVNULL)
+    try:
+        _await_port(port)
+        yield port, process.pid
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _await_port(port: int) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        try:
+            socket.create_connection((HOST, port), timeout=1).close()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
