@@ -248,9 +248,9 @@ def _find_problems(topology: Topology) -> Iterator[str]:
             yield f"subscription {subscription.name!r} needs exactly one of push, pull, bigquery, storage"
         if subscription.dead_letter and subscription.dead_letter.topic == subscription.topic:
             yield f"subscription {subscription.name!r} dead-letters to its own topic {subscription.topic!r}"
-    pushed = {entry.name for entry in topology.subscriptions if not entry.pull}
+    delivered = {entry.name for entry in topology.subscriptions if entry.pull is None}
     for access in (*topology.functions, *topology.jobs):
-        for name in pushed.intersection(access.pulls):
+        for name in delivered.intersection(access.pulls):
             yield f"{access.name!r} pulls {name!r}, which is not a pull subscription"
 
 

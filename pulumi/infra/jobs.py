@@ -99,7 +99,9 @@ def _make_template(args: JobArgs) -> gcp.cloudrunv2.JobTemplateTemplateArgs:
     return gcp.cloudrunv2.JobTemplateTemplateArgs(
         service_account=args.account.email,
         timeout=f"{job.timeout_seconds}s",
-        max_retries=1,  # jobs are safe to repeat; more than once more is the next schedule's
+        # Jobs are safe to repeat; more than once more is the next schedule's. Who runs one by hand is told of its failure,
+        # and not of a second try that found nothing because the first had just given everything back.
+        max_retries=1 if job.schedule else 0,
         execution_environment="EXECUTION_ENVIRONMENT_GEN2",
         vpc_access=_make_network(around.network, job),
         containers=[container],
