@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from agents.tools.graph import FakeGraph
-from agents.tools.warehouse import FakeWarehouse, Record
+from agents.tools.warehouse import FakeWarehouse, Parameter, Record
 from functions.jobs.__main__ import main
 from functions.jobs.sync_graph import BATCH_ROWS, sync
 from functions.jobs.train_candidates import NothingToLearn, train
@@ -105,6 +105,23 @@ def test_a_slot_is_read_again_when_and_only_when_rows_arrived_in_it() -> None:
     quarter = timedelta(minutes=15)
     assert read == [(NOW + quarter, NOW + 2 * quarter), (NOW + 3 * quarter, NOW + 5 * quarter)]
     assert [mark["rowCount"] for mark in written(graph, "marks")] == [6, 1, 1]
+
+
+def test_a_page_begins_after_the_last_event_of_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents: events of one moment (a batch has one received_at) that are lost or endless where a page ends."""
+    monkeypatch.setattr("functions.jobs.sync_graph.PAGE_ROWS", 2)
+    rows = [make_event(number, received_at=NOW) for number in range(3)]
+
+    class Paged(FakeWarehouse):
+        def query(self, sql: str, parameters: Mapping[str, Parameter] = {}) -> list[Record]:
+            found = super().query(sql, parameters)
+            return [row for row in found if row["place"] > parameters["after"]][:2] if "after" in parameters else found
+
+    graph = FakeGraph()
+    warehouse = Paged({"row_count": [{"slot": FIRST_SLOT, "row_count": 3}], "argo.interactions": rows})
+    assert sync(warehouse, graph) == 3
+    assert [event["eventId"] for event in written(graph, "events")] == [f"e0000{number}@shop" for number in range(3)]
+    assert [asked.get("since") for _, asked in warehouse.asked] == [None, NOW, NOW]
 
 
 def test_nothing_new_asks_for_no_events() -> None:
