@@ -179,6 +179,24 @@ def test_a_message_that_comes_a_second_time_is_let_go_and_not_sent() -> None:
     assert (len(bus.sent), held.acknowledged, held.waiting) == (1, ["m", "m"], [])
 
 
+class Impatient(FakeHeld):
+    """Takes every lease back before the next pull, under a new ack id."""
+
+    def pull(self, limit: int) -> list[HeldMessage]:
+        again = [replace(message, ack_id=f"{message.ack_id}+") for message in self.taken.values()]
+        self.taken.clear()
+        self.waiting += again
+        return super().pull(limit)
+
+
+def test_what_stays_held_is_met_once_however_long_the_run() -> None:
+    """Prevents: a run kept alive by one message that it cannot send, counted again with each lease that ends."""
+    held, bus = Impatient(letter("lost", "gone")), FakeBus()
+    assert run(held, bus).unknown == {"gone": 1}
+    assert held.pulls > 1
+    assert ([message.message_id for message in held.waiting], held.taken) == (["lost"], {})
+
+
 class Downstream(FakeBus):
     """The topic's function: merges profile updates."""
 
