@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CODE := functions agents schemas emulators pulumi tests
 RUN := $(BIN)/python -m emulators
+NEEDS_PULUMI = command -v pulumi > /dev/null || { echo "needs the pulumi CLI: https://www.pulumi.com/docs/install/"; exit 1; }; \
+  test -n "$(STACK)" || { echo "which stack? STACK=dev | staging | prod"; exit 2; }
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,12 +31,14 @@ status: $(STAMP) ## show each service's endpoint and readiness
 	@$(RUN) status $(ARGS)
 
 job: $(STAMP) ## run one job on the laptop cloud: make job NAME=sync_graph
+	@test -n "$(NAME)" || { echo "which job? make job NAME=sync_graph | train_candidates | detect_moments | replay"; exit 2; }
 	@$(RUN) job $(NAME)
 
 replay: $(STAMP) ## send what was dead-lettered to its topics again, once its cause is repaired
 	@$(RUN) job replay
 
 logs: $(STAMP) ## show the end of a service's log: make logs NAME=collect
+	@test -n "$(NAME)" || { echo "whose log? make logs NAME=collect; make status lists the names"; exit 2; }
 	@$(RUN) logs $(NAME)
 
 check: $(STAMP) ## lint, types, import layers, file and function size
@@ -58,15 +62,18 @@ render: $(STAMP) ## rewrite what is made from the contracts: tables, JSON Schema
 	@cd pulumi && ../$(BIN)/python -m policy.golden && ../$(BIN)/python -m image.lock
 
 preview: $(STAMP) ## show what a deployment would change (needs the pulumi CLI): make preview STACK=dev
+	@$(NEEDS_PULUMI)
 	@pulumi -C pulumi preview -s $(STACK)
 
 deploy: $(STAMP) ## deploy a stack, after showing it (needs the pulumi CLI): make deploy STACK=dev
+	@$(NEEDS_PULUMI)
 	@pulumi -C pulumi up -s $(STACK)
 
 lock: $(STAMP) ## write the installed versions to .ci/constraints.txt
 	@$(BIN)/python -m pip freeze --exclude-editable | LC_ALL=C sort -f > .ci/constraints.txt
 
-clean: ## remove .venv and build
+clean: ## stop the laptop cloud, remove .venv and build
+	@test ! -x $(BIN)/python || { $(RUN) down; $(RUN) down --dir build/demo; } > /dev/null
 	@rm -rf $(VENV) build
 
-.PHONY: help setup demo up down status job replay logs check test render preview deploy lock clean
+.PHONY: help setup demo up down status job replay logs check test bench render preview deploy lock clean

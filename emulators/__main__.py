@@ -104,7 +104,7 @@ def run_status(parsed: argparse.Namespace) -> int:
         return NOT_UP
     print_table(state)
     if state.phase is Phase.BROKEN:
-        print(f"\nbroken: {state.reason}; run `down`, then `up`")
+        print(f"\nbroken: {state.reason}; run `make down`, then `make up`")
     for name, health in state.services.items():
         if health.status in (Status.DOWN, Status.RESTARTING):
             print(f"\n{name} {health.reason}; the end of {health.log}:\n{tail(Path(health.log))}".rstrip())
@@ -115,7 +115,7 @@ def run_job(parsed: argparse.Namespace) -> int:
     """Runs a job with the cloud's environment; its output goes where ours goes."""
     state = read_state(parsed.dir)
     if state is None or not state.is_alive:
-        print(f"not up in {parsed.dir}: run `up` first", file=sys.stderr)
+        print(f"not up in {parsed.dir}: run `make up` first", file=sys.stderr)
         return NOT_UP
     environment = job_environment(state.environment, parsed.name)
     process = subprocess.Popen(job_command(parsed.name), cwd=state.root, env=environment)

@@ -49,6 +49,9 @@ class LaptopCloud:
         """Every variable of local.env."""
 
     def __enter__(self) -> LaptopCloud:
+        running = read_state(self.directory)
+        if running is not None and running.is_alive:
+            raise CloudError(f"a laptop cloud is up in {self.directory} already: stop it, or wait until it has ended")
         self._supervisor = start_supervisor(self.directory, (*self._flags, "--parent", str(os.getpid())))
         try:
             await_ready(self.directory, self._supervisor, self._on_progress)

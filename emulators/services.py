@@ -105,10 +105,18 @@ def _plan_emulator(
     return Service(
         name=name,
         endpoint=f"{HOST}:{port}",
-        note="Google's emulator" if command else "the suite's own",
+        note=_describe_choice(settings, found=command is not None),
         command=tuple(command or module_command(f"emulators.{name}", host=HOST, port=port)),
         probe=Connects(port=port),
     )
+
+
+def _describe_choice(settings: Settings, *, found: bool) -> str:
+    if settings.google:
+        return (
+            "Google's emulator" if found else "the suite's own: Google's was not found (gcloud, and Java for Firestore)"
+        )
+    return "the suite's own"
 
 
 def _plan_graph(settings: Settings, ports: Ports, credentials: Credentials) -> Service:

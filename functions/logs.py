@@ -29,3 +29,6 @@ def configure() -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+    # Its warnings are retries: google-auth asks a Google API in the background where an account may go, which a laptop's
+    # throw-away account cannot know. A failure that matters is an exception of the call that wanted it.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)

@@ -1,6 +1,6 @@
 """Reads the graph's files in `schemas/cypher`: constraints and named statements. Talks to no Neo4j.
 
-The shape: (:User {userId})-[:STARTED]->(:Session {sessionId, startTime})-[:CONTAINS]->(:Event {eventId, type, at})
+The shape: (:User {userId})-[:STARTED]->(:Session {sessionId, startTime})-[:CONTAINS]->(:Event {key, eventId, type, at})
 -[:ON]->(:Product {productId, name, price})-[:IN]->(:Category {name}).
 """
 

@@ -26,7 +26,7 @@ WITH mine AS (
   SELECT event_id, event_type, event_timestamp, order_id, products
   FROM argo.user_interactions
   WHERE user_id = @user_id AND NOT STARTS_WITH(event_type, 'email_')
-  QUALIFY ROW_NUMBER() OVER (PARTITION BY event_id ORDER BY received_at) = 1
+  QUALIFY ROW_NUMBER() OVER (PARTITION BY source, producer, event_id ORDER BY received_at) = 1
 ),
 recent AS (
   SELECT product.product_id AS product_id, MAX(product.name) AS name, MAX(mine.event_timestamp) AS last_at

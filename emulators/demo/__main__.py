@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         report = run_demo(parsed.dir, console, google=parsed.google)
     except CloudError as error:
-        return _fail(console, "start", str(error), "free the named port or read the named log, then: make demo")
+        return _fail(console, "start", str(error), "do what the last line says or read the named log, then: make demo")
     except StageFailure as failure:
         return _fail(console, failure.stage, failure.error.reason, failure.error.fix)
     except KeyboardInterrupt:

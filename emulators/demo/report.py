@@ -15,14 +15,15 @@ from rich.table import Table
 Report = Mapping[str, Any]
 LOOP = (
     ("client events", "events_sent"),
+    ("live profiles", "profile_updates"),
     ("BigQuery", "events_in_bigquery"),
     ("graph events", "graph_events"),
     ("candidates", "candidates"),
     ("moments", "moments"),
     ("agents' messages", "agent_messages"),
     ("emails", "emails"),
-    ("live profiles", "profile_updates"),
 )
+_SHARES = ("autonomous_success", "churn", "conversion", "engagement_rate", "offer_acceptance")
 
 
 def write_json(report: Report, path: Path) -> None:
@@ -35,6 +36,7 @@ def print_report(report: Report, console: Console) -> None:
     counts = Table(title="What the events became", show_header=False)
     for title, key in LOOP:
         counts.add_row(title, f"{report[key]:,}")
+    counts.add_row("emails held back (one a day each)", f"{report['emails_skipped']:,}")
     counts.add_row("duplicates in the view", f"{report['duplicates_in_view']:,}")
     counts.add_row("tasks completed / failed", f"{report['tasks']['completed']} / {report['tasks']['failed']}")
     timings = Table("stage", "seconds", title="How long each stage took")
@@ -42,7 +44,7 @@ def print_report(report: Report, console: Console) -> None:
         timings.add_row(stage, f"{seconds:.1f}")
     kpis = Table("KPI", "latest value", "of", title="KPIs")
     for name, row in report["kpis"].items():
-        kpis.add_row(name.replace("_", " "), *_describe_kpi(row))
+        kpis.add_row(name.replace("_", " "), *_describe_kpi(name, row))
     choice, email = report["recommendation"], report["email"]
     why = Group(
         f"[bold]{choice['product']}[/] ({choice['product_id']}) for customer {choice['user']}, because of the moment "
@@ -66,7 +68,7 @@ def write_html(report: Report, path: Path) -> None:
         for row in report["conversation"]
     ]
     parts = [
-        "<!doctype html><meta charset=utf-8><title>ARGO: the loop</title>",
+        "<!doctype html><meta charset=utf-8><meta name=viewport content=width=device-width><title>ARGO: the loop</title>",
         f"<style>{_STYLE}</style><h1>ARGO: from a client's event to a personal email</h1>",
         f"<p>{escape(report['sample'])}.</p>",
         "<ol class=loop>",
@@ -89,7 +91,7 @@ def write_html(report: Report, path: Path) -> None:
         "<h2>KPIs</h2>",
         _make_table(
             ("KPI", "latest value", "of"),
-            [(name.replace("_", " "), *_describe_kpi(row)) for name, row in report["kpis"].items()],
+            [(name.replace("_", " "), *_describe_kpi(name, row)) for name, row in report["kpis"].items()],
         ),
     ]
     path.write_text("\n".join(parts) + "\n", encoding="utf-8")
@@ -104,16 +106,18 @@ def draw_bars(bars: Sequence[tuple[str, float]]) -> str:
         shapes.append(
             f'<rect x="{x + 4}" y="{height - size + 16:.1f}" width="{width - 8}" height="{size:.1f}"/>'
             f'<text x="{x + width / 2}" y="{height - size + 12:.1f}">{value:g}</text>'
-            f'<text x="{x + width / 2}" y="{height + 32}">{escape(label[:9])}</text>'
+            f'<text x="{x + width / 2}" y="{height + 32}">{escape(label[:10])}</text>'
         )
     return f'<svg viewBox="0 0 {len(bars) * width} {height + 40}" role="img">{"".join(shapes)}</svg>'
 
 
-def _describe_kpi(row: Mapping[str, Any] | None) -> tuple[str, str]:
+def _describe_kpi(name: str, row: Mapping[str, Any] | None) -> tuple[str, str]:
     if row is None or row["value"] is None:
         return "no data yet", ""
-    unit = f" {row['currency']}" if row.get("currency") else ""
-    return f"{float(row['value']):.3g}{unit}", f"{float(row['numerator']):,.6g} / {row['denominator']} on {row['day']}"
+    value = float(row["value"])
+    unit = " s" if name == "intervention_time" else f" {row.get('currency') or ''}".rstrip()
+    shown = f"{value:.1%}" if name in _SHARES else f"{value:.3g}{unit}"
+    return shown, f"{float(row['numerator']):,.6g} / {row['denominator']} on {row['day']}"
 
 
 def _make_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -125,7 +129,8 @@ _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:66rem;margin:2rem auto;padding:0 1rem;color:#1d2733}
 .loop{display:flex;flex-wrap:wrap;gap:.5rem;padding:0;list-style:none}
 .loop li{background:#eef4fb;border-radius:.6rem;padding:.6rem .9rem;text-align:center}
-.loop li+li::before{content:"→ ";color:#6b7c93}.loop b{display:block;font-size:1.4rem}
+.loop li{position:relative;margin-right:1rem}.loop b{display:block;font-size:1.4rem}
+.loop li+li::before{content:"→";color:#6b7c93;position:absolute;left:-1.25rem;top:1.2rem}
 svg{width:100%;max-height:15rem}rect{fill:#3b7dd8}text{font:10px sans-serif;text-anchor:middle}
 table{border-collapse:collapse}td,th{padding:.2rem .8rem;border-bottom:1px solid #dde5ee;text-align:left}
 iframe{width:100%;height:20rem;border:1px solid #dde5ee;border-radius:.6rem}

@@ -94,9 +94,8 @@ class _Event(msgspec.Struct, frozen=True):
 
     @property
     def key(self) -> str:
-        """The graph's eventId: readable, and unique, because a source (the last part) is named by us and has no `@`."""
-        own = derive_id("event", self.producer, self.event_id) if self.producer else self.event_id
-        return f"{own}@{self.source}"
+        """What makes the event one: its source and producer may use the same id for another one."""
+        return derive_id("event", self.source, self.producer or "", self.event_id)
 
 
 def run() -> None:
@@ -209,7 +208,8 @@ def _find_links(batch: list[_Event]) -> list[dict[str, str]]:
 
 def _shape_event(event: _Event) -> dict[str, Any]:
     return {
-        "eventId": event.key,
+        "key": event.key,
+        "eventId": event.event_id,
         "type": event.event_type,
         "at": event.event_timestamp,
         "userId": event.person_id,

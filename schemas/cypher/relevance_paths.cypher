@@ -25,7 +25,7 @@ WHERE NOT second.type IN $ignoredTypes
 WITH
   recent, visits, candidate,
   count(DISTINCT session) AS together,
-  count(DISTINCT CASE WHEN first.eventId = second.eventId AND first.type = 'order_completed' THEN first.eventId END) AS orders
+  count(DISTINCT CASE WHEN first.key = second.key AND first.type = 'order_completed' THEN first.key END) AS orders
 WHERE candidate.productId IN $candidateIds AND candidate.productId <> recent.productId
 WITH recent, candidate, together, orders, 1.0 * together / (visits + 5) AS strength
 ORDER BY strength DESC, recent.productId
