@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from starlette.requests import Request
 from starlette.responses import Response
 
-from agents.intake import cloudevents, publishing
+from agents.intake import cloudevents
 from agents.intake.limits import CLOUDEVENTS
 from agents.intake.segment import Received
 from agents.intake.storing import store_rows
 from agents.intake.verdicts import judge_events, summarise
-from agents.tools import landing
+from agents.tools import landing, publishing
 from functions.exchange import BadRequest, answer, describe_error, read_body
 from functions.write_keys import find_source
 

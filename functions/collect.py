@@ -9,7 +9,7 @@ import functions_framework.aio
 from starlette.requests import Request
 from starlette.responses import Response
 
-from agents.intake.intake import NotDurable
+from agents.intake.storing import NotDurable
 from functions import cloudevent_routes, segment_routes
 from functions.exchange import BadRequest, allow_origin, answer, answer_later, answer_options
 from functions.write_keys import KeysUnavailable

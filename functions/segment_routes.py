@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from starlette.requests import Request
 from starlette.responses import Response
 
-from agents.intake import publishing, segment_requests
+from agents.intake import segment_requests
 from agents.intake.limits import SEGMENT, Incoming
 from agents.intake.segment import Received, read_message
 from agents.intake.storing import store_rows
 from agents.intake.verdicts import judge_events, summarise
-from agents.tools import landing
+from agents.tools import landing, publishing
 from functions.exchange import BadRequest, answer, read_body
 from functions.write_keys import find_source
 

@@ -18,9 +18,10 @@ import msgspec
 
 from agents.errors import Poison
 from agents.intake import files
-from agents.intake.intake import make_invalid, make_messages, to_refusal
+from agents.intake.outgoing import make_messages
 from agents.intake.refusal import Refusal
 from agents.intake.segment import Received, build_row, read_message, read_money, read_text, read_time
+from agents.intake.verdicts import make_invalid, to_refusal
 from agents.tools.bus import Bus, Outgoing
 from agents.tools.landing import Landing
 from schemas.messages import derive_id

@@ -5,16 +5,25 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
+from datetime import datetime
 from typing import Any
 
-from agents.intake.intake import Batch, NotDurable, encode_spill, make_messages, spill_name
-from agents.intake.publishing import Publisher
+import msgspec
+
+from agents.intake.outgoing import make_messages
+from agents.intake.verdicts import Batch
 from agents.tools.bus import Outgoing
 from agents.tools.landing import Landing
+from agents.tools.publishing import Publisher
+from schemas.messages import derive_id
 from schemas.rows import Interaction, InvalidEvent
 
 log = logging.getLogger(__name__)
 Rows = list[Interaction | InvalidEvent]
+
+
+class NotDurable(Exception):
+    """Neither Pub/Sub nor the landing bucket took the events; the client must send them again."""
 
 
 async def store_rows(batch: Batch, publisher: Publisher, landing: Landing) -> None:
@@ -67,3 +76,15 @@ async def _await_one(call: Coroutine[Any, Any, None], rows: dict[str, Rows]) -> 
 def _note(topic: str, rows: Rows, error: BaseException) -> None:
     ids = ", ".join(row.event_id for row in rows[:10])
     log.warning("%s did not acknowledge %d rows (%s): %s", topic, len(rows), type(error).__name__, ids)
+
+
+def spill_name(rows: list[Interaction | InvalidEvent]) -> str:
+    """The object's name: a replay of the same rows is the same object."""
+    day: datetime = rows[0].received_at
+    return f"spill/{day:%Y-%m-%d}/{derive_id(*(row.event_id for row in rows))}.ndjson"
+
+
+def encode_spill(rows: list[Interaction | InvalidEvent]) -> bytes:
+    """One line a row: {"interaction": row} or {"invalid": row}."""
+    lines = ({("invalid" if isinstance(row, InvalidEvent) else "interaction"): row} for row in rows)
+    return b"".join(msgspec.json.encode(line) + b"\n" for line in lines)

@@ -1,14 +1,42 @@
-"""The verdict on each event of a request, within the limits of its protocol. Pure; `intake.store_batch` makes it durable."""
+"""The verdict on each event of a request, within the limits of its protocol. Pure; storing.py makes the rows durable."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
-from agents.intake.intake import Batch, Reader, Verdict, make_invalid
+import msgspec
+
 from agents.intake.limits import Incoming, Limits
+from agents.intake.personal import remove_personal
 from agents.intake.refusal import Refusal
 from agents.intake.segment import Received
-from schemas.rows import Failure, Interaction
+from schemas.messages import derive_id
+from schemas.rows import Failure, Interaction, InvalidEvent
+
+PAYLOAD_CHARACTERS = 131_072  # four events of Segment's limit; a larger refused payload is not kept
+Reader = Callable[[object, Received], Interaction]
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What became of one event of a batch."""
+
+    event_id: str
+    failure: Failure | None = None
+    reason: str = ""
+
+
+@dataclass(kw_only=True)
+class Batch:
+    """A batch after reading: rows for the topics, and the verdicts in the client's order."""
+
+    accepted: list[Interaction] = field(default_factory=list[Interaction])
+    refused: list[InvalidEvent] = field(default_factory=list[InvalidEvent])
+    verdicts: list[Verdict] = field(default_factory=list[Verdict])
 
 
 def judge_events(incoming: Incoming, read: Reader, received: Received) -> Batch:
@@ -17,7 +45,8 @@ def judge_events(incoming: Incoming, read: Reader, received: Received) -> Batch:
     for index, raw in enumerate(incoming.raws):
         try:
             row = _judge_event(index, raw, incoming, read, received)
-        except Refusal as refusal:
+        except Exception as error:  # noqa: BLE001  # whatever one event does to its reader, its neighbours go on
+            refusal = to_refusal(error)
             invalid = make_invalid(raw, refusal, received)
             batch.refused.append(invalid)
             batch.verdicts.append(Verdict(event_id=invalid.event_id, failure=refusal.failure, reason=refusal.reason))
@@ -53,3 +82,34 @@ def _judge_event(index: int, raw: object, incoming: Incoming, read: Reader, rece
 
 def _name_id(limits: Limits) -> str:
     return "messageId" if limits.id_characters < 256 else "id"
+
+
+def to_refusal(error: Exception) -> Refusal:
+    """The verdict of an error: its own, or for what no reader expected a plain one, with the traceback in the log."""
+    if isinstance(error, Refusal):
+        return error
+    log.error("an event could not be read", exc_info=error)
+    return Refusal(Failure.WRONG_TYPE, f"the event could not be read ({type(error).__name__})")
+
+
+def make_invalid(raw: object, refusal: Refusal, received: Received) -> InvalidEvent:
+    """The row that keeps a refused event: readable ids, the typed reason, the payload without personal fields."""
+    message: dict[str, Any] = raw if isinstance(raw, dict) else {}
+    payload = msgspec.json.encode(remove_personal(raw), order="sorted").decode()
+    given_id = message.get("messageId") or message.get("id")
+    return InvalidEvent(
+        event_id=_short(given_id) or derive_id(received.source, received.origin or "", payload),
+        received_at=received.received_at,
+        source=received.source,
+        failure=refusal.failure,
+        reason=str(remove_personal(refusal.reason)),
+        event_type=_short(message.get("event") or message.get("type")),
+        user_id=_short(message.get("userId")),
+        anonymous_id=_short(message.get("anonymousId")),
+        origin=received.origin,
+        payload=payload if len(payload) <= PAYLOAD_CHARACTERS else None,
+    )
+
+
+def _short(value: object) -> str | None:
+    return str(value)[:256] if isinstance(value, str | int) and value != "" else None

@@ -88,7 +88,7 @@ def test_files_targets_and_modules_exist() -> None:
 def test_an_archived_row_can_be_sent_again() -> None:
     """The guide turns the archive's lines into what the folder `spill` takes; so does `collect` when it spills."""
     from agents.intake.feeds import FEEDS
-    from agents.intake.intake import encode_spill
+    from agents.intake.storing import encode_spill
 
     assert "spill" in FEEDS
     (script,) = find(r"sed '([^']+)'")

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.system.sdks import available
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -48,3 +50,8 @@ def env(cloud_directory: Path) -> Iterator[dict[str, str]]:
         for name, value in exports.items():
             patch.setenv(name, value)
         yield exports
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says, also in a quiet run, which client SDKs the run has covered."""
+    terminalreporter.write_line(available.describe())

@@ -14,9 +14,9 @@ import functions_framework.aio
 import pytest
 from starlette.testclient import TestClient
 
-from agents.intake import cloudevents, publishing
+from agents.intake import cloudevents
 from agents.intake.segment import Received
-from agents.tools import landing, secrets
+from agents.tools import landing, publishing, secrets
 from schemas.rows import Failure
 
 KEY = "write-key-1"

@@ -13,8 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from agents.intake import publishing
-from agents.tools import landing, secrets
+from agents.tools import landing, publishing, secrets
 from functions import write_keys
 
 KEY = "write-key-1"

@@ -10,13 +10,13 @@ import pytest
 from agents.errors import Poison
 from agents.intake import files
 from agents.intake.feeds import FEEDS, LandedObject, ingest_object
-from agents.intake.intake import encode_spill, make_invalid, read_batch
 from agents.intake.refusal import Refusal
-from agents.intake.segment import read_message
+from agents.intake.storing import encode_spill
+from agents.intake.verdicts import make_invalid
 from agents.tools.bus import FakeBus
 from agents.tools.landing import FakeLanding
 from schemas.rows import Failure
-from tests.unit.test_intake import RECEIVED, TRACK
+from tests.unit.test_intake import RECEIVED, TRACK, judge
 
 
 def ingest(name: str, data: bytes) -> FakeBus:
@@ -65,7 +65,7 @@ def test_a_second_delivery_gives_the_same_ids() -> None:
 
 
 def test_a_spill_comes_back_as_the_rows_that_it_was() -> None:
-    batch = read_batch([TRACK], read_message, RECEIVED)
+    batch = judge(TRACK)
     invalid = make_invalid({}, Refusal(Failure.UNKNOWN_TYPE, "x"), RECEIVED)
     bus = ingest("spill/2026-11-20/x.ndjson", encode_spill([*batch.accepted, invalid]))
     assert json.loads(bus.on("user-interactions")[0].data)["event_id"] == "m1"

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from agents.intake.cloudevents import read_event
-from agents.intake.intake import read_batch
+from agents.intake.limits import CLOUDEVENTS, SEGMENT, Incoming
 from agents.intake.segment import Received, read_message
+from agents.intake.verdicts import judge_events
 from schemas.rows import Failure
 
 RECEIVED = Received(source="web", received_at=datetime(2026, 11, 20, 8, tzinfo=UTC))
@@ -18,7 +19,8 @@ ROW: dict[str, Any] = {"event_type": "identify", "user_id": "u"}
 @pytest.mark.parametrize("text", ["[1]", "not json", '"x"', 7, {"a": 1}])
 @pytest.mark.parametrize("column", ["traits", "properties"])
 def test_a_json_column_must_be_the_text_of_an_object(column: str, text: object) -> None:
-    batch = read_batch([{**EVENT, "data": {**ROW, column: text}}, {**EVENT, "data": ROW}], read_event, RECEIVED)
+    raws: list[object] = [{**EVENT, "data": {**ROW, column: text}}, {**EVENT, "data": ROW}]
+    batch = judge_events(Incoming(raws=raws, limits=CLOUDEVENTS), read_event, RECEIVED)
     assert [verdict.failure for verdict in batch.verdicts] == [Failure.WRONG_TYPE, None]
 
 
@@ -35,7 +37,8 @@ def test_the_same_id_of_two_producers_is_two_events() -> None:
 @pytest.mark.parametrize("key", ["timestamp", "sentAt", "originalTimestamp"])
 def test_an_impossible_time_is_refused_alone(key: str, time: str) -> None:
     good = {"type": "page", "userId": "u", "messageId": "m"}
-    batch = read_batch([{**good, "timestamp": "2026-11-20T07:00:00Z", key: time}, good], read_message, RECEIVED)
+    raws: list[object] = [{**good, "timestamp": "2026-11-20T07:00:00Z", key: time}, good]
+    batch = judge_events(Incoming(raws=raws, limits=SEGMENT), read_message, RECEIVED)
     assert [verdict.failure for verdict in batch.verdicts] == [Failure.WRONG_TYPE, None]
 
 

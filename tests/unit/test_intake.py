@@ -11,12 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.intake.intake import NotDurable, make_invalid, make_messages, read_batch, store_batch
+from agents.intake.limits import SEGMENT, Incoming
+from agents.intake.outgoing import make_messages
 from agents.intake.personal import REMOVED, remove_personal
 from agents.intake.refusal import Refusal
 from agents.intake.segment import Received, read_message, to_snake_case
-from agents.tools.bus import FakeBus
+from agents.intake.storing import NotDurable, store_rows
+from agents.intake.verdicts import Batch, judge_events, make_invalid
 from agents.tools.landing import FakeLanding
+from agents.tools.publishing import FakePublisher
 from schemas.messages import ProfileUpdate
 from schemas.rows import Failure, Interaction
 
@@ -46,6 +49,10 @@ KEYS = st.sampled_from(
         "product_id",
     ]
 )
+
+
+def judge(*raws: object) -> Batch:
+    return judge_events(Incoming(raws=list(raws), limits=SEGMENT), read_message, RECEIVED)
 
 
 def refuse(raw: object) -> Refusal:
@@ -126,15 +133,9 @@ def test_a_retry_without_message_id_is_the_same_event_when_it_has_a_time() -> No
 
 
 def test_a_bad_event_does_not_sink_its_batch() -> None:
-    batch = read_batch([TRACK, {"type": "?"}, {**TRACK, "messageId": "m2"}], read_message, RECEIVED)
+    batch = judge(TRACK, {"type": "?"}, {**TRACK, "messageId": "m2"})
     assert [row.event_id for row in batch.accepted] == ["m1", "m2"]
     assert [verdict.failure for verdict in batch.verdicts] == [None, Failure.UNKNOWN_TYPE, None]
-
-
-def test_a_too_large_event_is_refused_alone() -> None:
-    batch = read_batch([{**TRACK, "properties": {"x": "y" * 40_000}}, TRACK], read_message, RECEIVED)
-    assert [row.failure for row in batch.refused] == [Failure.TOO_LARGE]
-    assert len(batch.accepted) == 1
 
 
 def test_the_quarantine_holds_no_personal_data() -> None:
@@ -160,7 +161,7 @@ def test_what_is_nested_too_deeply_goes_as_a_whole() -> None:
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.dictionaries(KEYS | st.text(max_size=8), JSON, max_size=8) | JSON, max_size=5))
 def test_any_json_ends_in_one_verdict_each(raws: list[Any]) -> None:
-    batch = read_batch(raws, read_message, RECEIVED)
+    batch = judge(*raws)
     assert len(batch.accepted) + len(batch.refused) == len(batch.verdicts) == len(raws)
     assert [msgspec.json.decode(msgspec.json.encode(row), type=Interaction) for row in batch.accepted] == batch.accepted
 
@@ -191,21 +192,39 @@ def test_an_anonymous_event_updates_no_profile() -> None:
 
 
 def test_accepted_and_refused_rows_are_published_before_it_returns() -> None:
-    bus, landing = FakeBus(), FakeLanding()
-    asyncio.run(store_batch(read_batch([TRACK, {}], read_message, RECEIVED), bus, landing))
+    bus, landing = FakePublisher(), FakeLanding()
+    asyncio.run(store_rows(judge(TRACK, {}), bus, landing))
     assert len(bus.on("user-interactions")) == len(bus.on("invalid-events")) == 1
     assert landing.objects == {}
 
 
 def test_what_pubsub_does_not_take_is_spilled_to_the_landing_bucket() -> None:
     landing = FakeLanding()
-    asyncio.run(store_batch(read_batch([TRACK, {}], read_message, RECEIVED), FakeBus(TimeoutError()), landing))
+    asyncio.run(store_rows(judge(TRACK, {}), FakePublisher(TimeoutError()), landing))
     ((name, data),) = landing.objects.items()
     assert name.startswith("spill/2026-11-20/")
     assert [next(iter(json.loads(line))) for line in data.splitlines()] == ["interaction", "invalid"]
 
 
+def test_a_good_and_a_refused_row_of_one_id_are_both_spilled() -> None:
+    landing = FakeLanding()
+    raws = (TRACK, {"type": "?", "messageId": TRACK["messageId"]})
+    asyncio.run(store_rows(judge(*raws), FakePublisher(TimeoutError()), landing))
+    (data,) = landing.objects.values()
+    assert [next(iter(json.loads(line))) for line in data.splitlines()] == ["interaction", "invalid"]
+
+
+def test_an_event_that_its_reader_did_not_expect_does_not_sink_its_batch() -> None:
+    def read(raw: object, received: Received) -> Interaction:
+        if raw == {}:
+            raise OverflowError("date value out of range")
+        return read_message(raw, received)
+
+    batch = judge_events(Incoming(raws=[TRACK, {}, TRACK], limits=SEGMENT), read, RECEIVED)
+    assert [verdict.failure for verdict in batch.verdicts] == [None, Failure.WRONG_TYPE, None]
+    assert "OverflowError" in batch.verdicts[1].reason
+
+
 def test_when_nothing_takes_it_the_client_is_not_told_success() -> None:
-    batch = read_batch([TRACK], read_message, RECEIVED)
     with pytest.raises(NotDurable):
-        asyncio.run(store_batch(batch, FakeBus(TimeoutError()), FakeLanding(OSError())))
+        asyncio.run(store_rows(judge(TRACK), FakePublisher(TimeoutError()), FakeLanding(OSError())))

@@ -9,15 +9,14 @@ from typing import Any, cast
 import pytest
 from google.pubsub_v1 import PublisherClient
 
-from agents.intake import publishing
-from agents.intake.intake import NotDurable
 from agents.intake.limits import SEGMENT, Incoming
-from agents.intake.publishing import BatchingPublisher, FakePublisher, cut_calls
 from agents.intake.segment import Received, read_message
-from agents.intake.storing import store_rows
+from agents.intake.storing import NotDurable, store_rows
 from agents.intake.verdicts import judge_events
+from agents.tools import publishing
 from agents.tools.bus import Outgoing
 from agents.tools.landing import FakeLanding
+from agents.tools.publishing import BatchingPublisher, FakePublisher, cut_calls
 from agents.tools.settings import settings
 
 TOPIC = "user-interactions"

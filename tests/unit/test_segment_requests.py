@@ -10,8 +10,7 @@ import functions_framework.aio
 import pytest
 from starlette.testclient import TestClient
 
-from agents.intake import publishing
-from agents.tools import landing, secrets
+from agents.tools import landing, publishing, secrets
 
 KEY, OTHER = "write-key-1", "write-key-2"
 EVENT: dict[str, Any] = {"type": "track", "event": "Order Completed", "userId": "u1", "messageId": "m1"}

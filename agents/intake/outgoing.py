@@ -1,0 +1,50 @@
+"""What a row becomes on the way out: its message on a topic, and what it tells about the person. Pure."""
+
+from __future__ import annotations
+
+import msgspec
+
+from agents.tools.bus import Outgoing
+from schemas.messages import Json, ProfileUpdate
+from schemas.rows import Interaction, InvalidEvent, encode
+
+# What the suite itself did to the person, told by act through collect: no act of theirs.
+OUTCOME_TYPES = ("email_sent", "email_skipped", "email_failed")
+
+
+def make_messages(row: Interaction | InvalidEvent) -> list[tuple[str, Outgoing]]:
+    """The messages that a row becomes: (topic, message)."""
+    if isinstance(row, InvalidEvent):
+        return [("invalid-events", Outgoing(data=encode(row), attributes={"failure": row.failure.value}))]
+    attributes = {"type": row.event_type[:256], "eventId": row.event_id, "source": row.source}
+    messages = [("user-interactions", Outgoing(data=encode(row), attributes=attributes))]
+    if row.user_id:
+        update = ProfileUpdate(
+            user_id=row.user_id, event_id=row.event_id, at=row.event_timestamp, fields=read_profile_fields(row)
+        )
+        messages.append(("user-profile-updates", Outgoing(data=msgspec.json.encode(update))))
+    return messages
+
+
+def read_profile_fields(row: Interaction) -> Json:
+    """What one event tells about the person: traits, where and in what language they are, what they last did."""
+    if row.event_type in OUTCOME_TYPES:
+        return {"lastOutcome": {"type": row.event_type, "at": row.event_timestamp.isoformat()}}
+    traits = msgspec.json.decode(row.traits, type=Json) if row.traits and row.event_type == "identify" else {}
+    fields: Json = {key: value for key, value in traits.items() if isinstance(value, str | int | float | bool)}
+    fields["lastEvent"] = {"type": row.event_type, "at": row.event_timestamp.isoformat()}
+    if row.location and row.location.country:
+        fields["country"] = row.location.country
+    if row.device and row.device.locale:
+        fields.setdefault("language", row.device.locale.partition("-")[0].lower())
+    if row.consent and row.consent.marketing is not None:
+        fields["marketingConsent"] = row.consent.marketing
+    if row.products:
+        fields["lastProducts"] = [{"productId": p.product_id, "name": p.name or ""} for p in row.products[:10]]
+    if row.event_type == "order_completed":
+        fields["lastOrder"] = {
+            "orderId": row.order_id or row.event_id,
+            "revenue": str(row.revenue) if row.revenue is not None else None,
+            "at": row.event_timestamp.isoformat(),
+        }
+    return fields
