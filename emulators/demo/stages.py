@@ -137,7 +137,7 @@ def read_mail(outside: Outside, report: Report) -> None:
         "JOIN argo.interactions AS e ON e.event_type = 'email_sent' "
         "AND JSON_VALUE(e.properties, '$.action_id') = a.action_id "
         "LEFT JOIN argo.product_catalog AS p ON p.product_id = a.product_id "
-        "WHERE m.kind = 'lapsed_buyer' ORDER BY a.created_at, a.user_id LIMIT 1"
+        "WHERE m.kind = 'lapsed_buyer' ORDER BY a.user_id LIMIT 1"
     )
     if not rows:
         raise StageError(
