@@ -137,6 +137,10 @@ class Interaction(Row, frozen=True, kw_only=True):
     library: Annotated[str, Meta(description="SDK and version")] | None = None
 
 
+# What the suite itself did to a person, told by act through collect: no act of theirs.
+OUTCOME_TYPES = ("email_sent", "email_skipped", "email_failed")
+
+
 class Failure(StrEnum):
     """Why an event was refused; a closed list."""
 

@@ -6,10 +6,7 @@ import msgspec
 
 from agents.tools.bus import Outgoing
 from schemas.messages import Json, ProfileUpdate
-from schemas.rows import Interaction, InvalidEvent, encode
-
-# What the suite itself did to the person, told by act through collect: no act of theirs.
-OUTCOME_TYPES = ("email_sent", "email_skipped", "email_failed")
+from schemas.rows import OUTCOME_TYPES, Interaction, InvalidEvent, encode
 
 
 def make_messages(row: Interaction | InvalidEvent) -> list[tuple[str, Outgoing]]:

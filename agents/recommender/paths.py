@@ -9,11 +9,12 @@ import msgspec
 from agents.recommender.items import ProductName
 from agents.tools.graph import Graph
 from schemas.graph import statement
+from schemas.rows import OUTCOME_TYPES
 
 RECENT_PRODUCTS = 10
 EVENTS_PER_PRODUCT = 15  # 10 to 40 rank as well as each other (Online Retail); the time grows with it
 # Neither wanted nor the person's own doing.
-IGNORED_TYPES = ["order_cancelled", "product_removed", "email_sent", "email_skipped", "email_failed"]
+IGNORED_TYPES = ["order_cancelled", "product_removed", *OUTCOME_TYPES]
 ARROW = " → "
 
 

@@ -19,6 +19,7 @@ from agents.errors import Poison, StepFailed
 from agents.swarm.tasks import Tasks
 from agents.tools.blackboard import Blackboard
 from agents.tools.bus import Bus, Outgoing, send_all
+from agents.tools.models import ModelGateway
 from schemas import topology
 from schemas.messages import AgentMessage, Json, Kind, Status, StepResult
 
@@ -147,6 +148,21 @@ class ConversableAgent(ABC):
         except StepFailed as failure:
             log.info("%s: step %s failed: %s", self.name, message.task_id, failure)
             return StepResult(status=Status.FAILED, reason=str(failure))
+
+
+class ModelAgent(ConversableAgent):
+    """An agent that also asks a model, through the gateway."""
+
+    def __init__(self, ports: Ports, gateway: ModelGateway) -> None:
+        super().__init__(ports)
+        self.gateway = gateway
+
+    @classmethod
+    def build(cls, ports: Ports) -> Self:
+        """The agent on the model gateway."""
+        from agents.tools.models import http_gateway
+
+        return cls(ports, http_gateway())
 
 
 def to_json(value: Any) -> Json:

@@ -8,36 +8,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import msgspec
 
 from agents.prompts import WrittenEmail
-from agents.swarm.agent import Action, ConversableAgent, Ports, Task, to_json
+from agents.swarm.agent import Action, ModelAgent, Task, to_json
 from agents.swarm.email_template import write_template
 from agents.swarm.outputs import UNSUBSCRIBE, ChosenProduct, ContextSummary, Email
-from agents.tools.models import ModelGateway, ModelRefused, ModelRequest, ModelUnavailable
+from agents.tools.models import ModelRefused, ModelRequest, ModelUnavailable
 from schemas.messages import Json
 
 PROMPT = "write_email@1"
 log = logging.getLogger(__name__)
 
 
-class CreativeContentAgent(ConversableAgent):
+class CreativeContentAgent(ModelAgent):
     """Writes."""
 
     name: ClassVar[str] = "CreativeContentAgent"
-
-    def __init__(self, ports: Ports, gateway: ModelGateway) -> None:
-        super().__init__(ports)
-        self._gateway = gateway
-
-    @classmethod
-    def build(cls, ports: Ports) -> Self:
-        """The agent on the model gateway."""
-        from agents.tools.models import http_gateway
-
-        return cls(ports, http_gateway())
 
     def actions(self) -> Mapping[str, Action]:
         """What it can do."""
@@ -57,7 +46,7 @@ class CreativeContentAgent(ConversableAgent):
         return to_json(email)
 
     def _ask_model(self, task: Task, context: ContextSummary, product: ChosenProduct) -> Email:
-        answer = self._gateway.generate(
+        answer = self.gateway.generate(
             ModelRequest(
                 agent=self.name,
                 task_id=task.whole_id or None,

@@ -7,36 +7,25 @@ the request is tried again by the bus until its deadline, and nothing goes out m
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import msgspec
 
 from agents.errors import StepFailed
 from agents.prompts import Review
-from agents.swarm.agent import Action, ConversableAgent, Ports, Task, to_json
+from agents.swarm.agent import Action, ModelAgent, Task, to_json
 from agents.swarm.guard_rules import find_violations
 from agents.swarm.outputs import Approval, ChosenProduct, Email
-from agents.tools.models import ModelGateway, ModelRefused, ModelRequest
+from agents.tools.models import ModelRefused, ModelRequest
 from schemas.messages import Json
 
 PROMPT = "review_message@1"
 
 
-class SecurityGuardianAgent(ConversableAgent):
+class SecurityGuardianAgent(ModelAgent):
     """Approves or refuses."""
 
     name: ClassVar[str] = "SecurityGuardianAgent"
-
-    def __init__(self, ports: Ports, gateway: ModelGateway) -> None:
-        super().__init__(ports)
-        self._gateway = gateway
-
-    @classmethod
-    def build(cls, ports: Ports) -> Self:
-        """The agent on the model gateway."""
-        from agents.tools.models import http_gateway
-
-        return cls(ports, http_gateway())
 
     def actions(self) -> Mapping[str, Action]:
         """What it can do."""
@@ -54,7 +43,7 @@ class SecurityGuardianAgent(ConversableAgent):
         if violations := find_violations(email, product):
             raise StepFailed("refused by rules: " + "; ".join(violations))
         try:
-            answer = self._gateway.generate(
+            answer = self.gateway.generate(
                 ModelRequest(
                     agent=self.name,
                     task_id=task.whole_id or None,

@@ -3,10 +3,10 @@
 import math
 from collections.abc import Iterable, Sequence
 
-from emulators.firestore.errors import invalid
 from emulators.firestore.fields import get_field, parse_field_path
 from emulators.firestore.messages import Document, Value, new_value
 from emulators.firestore.requests import Aggregation
+from emulators.statuses import invalid
 
 _MIN_INT64, _MAX_INT64 = -(1 << 63), (1 << 63) - 1
 _MAX_AGGREGATIONS = 5

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from emulators.firestore.errors import StatusError, aborted, invalid
 from emulators.firestore.locks import LockTable, Transaction
 from emulators.firestore.messages import Document, Write, WriteResult, micros_of, new_write_result
 from emulators.firestore.names import DocumentName, parse_document
@@ -18,6 +17,7 @@ from emulators.firestore.queries import Query
 from emulators.firestore.requests import NewTransactionRequest, ReadRequest, TransactionOptions
 from emulators.firestore.store import Store
 from emulators.firestore.writes import Overlay, apply_write, name_of_write
+from emulators.statuses import StatusError, aborted, invalid
 
 _ID_ALPHABET = string.ascii_letters + string.digits
 

@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
-from emulators.firestore.errors import invalid
 from emulators.firestore.messages import (
     Document,
     DocumentMask,
@@ -13,6 +12,7 @@ from emulators.firestore.messages import (
     new_document,
     new_value,
 )
+from emulators.statuses import invalid
 
 FieldPath = tuple[str, ...]
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
-from emulators.firestore.errors import invalid
 from emulators.firestore.fields import NAME_FIELD, FieldPath, get_field, parse_field_path
 from emulators.firestore.messages import Document, Value
 from emulators.firestore.requests import CompositeFilter, FieldFilter, Filter, UnaryFilter
 from emulators.firestore.values import NAN_KEY, NULL_KEY, encode_name, encode_value
+from emulators.statuses import invalid
 
 Predicate = Callable[[Document], bool]
 

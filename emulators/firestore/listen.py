@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from emulators.firestore.database import Database
-from emulators.firestore.errors import StatusError, invalid
 from emulators.firestore.messages import Message, micros_of, timestamp_of
 from emulators.firestore.requests import (
     ListenRequest,
@@ -24,6 +23,7 @@ from emulators.firestore.requests import (
     new_target_change,
 )
 from emulators.firestore.targets import Delta, Matcher, make_matcher
+from emulators.statuses import StatusError, invalid
 
 # Tells this process's tokens from those of one that ran before on the same port.
 _INSTANCE = os.urandom(8)

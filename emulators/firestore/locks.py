@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
-from emulators.firestore.errors import aborted, invalid
+from emulators.statuses import aborted, invalid
 
 # Google's emulator waits 2 s as well; the real service 20 s. A laptop wants the answer.
 LOCK_TIMEOUT_SECONDS = 2.0

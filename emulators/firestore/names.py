@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from emulators.firestore.errors import invalid
+from emulators.statuses import invalid
 
 _DATABASE = re.compile(r"projects/[^/]+/databases/[^/]+\Z")
 _RESERVED = re.compile(r"__.*__\Z", re.DOTALL)

@@ -7,7 +7,6 @@ import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from emulators.firestore.errors import invalid, unimplemented
 from emulators.firestore.fields import NAME_FIELD, FieldPath, parse_field_path, project_document
 from emulators.firestore.filters import CompiledFilter, compile_filter, read_key
 from emulators.firestore.messages import Document
@@ -15,6 +14,7 @@ from emulators.firestore.names import check_collection_id, parse_document, parse
 from emulators.firestore.requests import Cursor, StructuredQuery
 from emulators.firestore.store import Source, Store
 from emulators.firestore.values import encode_value, invert_key
+from emulators.statuses import invalid, unimplemented
 
 _DESCENDING = 2  # StructuredQuery.Direction
 _MATCH_ALL = CompiledFilter(lambda _: True)

@@ -7,7 +7,6 @@ from typing import TypeVar
 
 from emulators.firestore.aggregations import aggregate_documents
 from emulators.firestore.database import Database, parse_names
-from emulators.firestore.errors import invalid, not_found
 from emulators.firestore.fields import FieldPath, parse_mask, project_document
 from emulators.firestore.messages import Document, DocumentMask, Message, new_document, timestamp_of
 from emulators.firestore.names import check_collection_id, parse_document, parse_parent
@@ -27,6 +26,7 @@ from emulators.firestore.requests import (
     new_query_response,
 )
 from emulators.firestore.store import Source, Store
+from emulators.statuses import invalid, not_found
 
 Item = TypeVar("Item")
 DatabaseFinder = Callable[[str], Database]

@@ -12,9 +12,9 @@ import grpc
 import grpc.aio
 from google.cloud.firestore_v1.types import firestore as firestore_types
 
-from emulators.firestore.errors import StatusError
 from emulators.firestore.messages import Message, builder_of
 from emulators.firestore.service import FirestoreService
+from emulators.statuses import StatusError
 
 SERVICE_NAME = "google.firestore.v1.Firestore"
 

@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
 from emulators.firestore.database import Database, make_document_id
-from emulators.firestore.errors import invalid, not_found
 from emulators.firestore.fields import project_document
 from emulators.firestore.listen import ListenStream
 from emulators.firestore.messages import Document, Message, Write, new_document, new_write, timestamp_of
@@ -35,6 +34,7 @@ from emulators.firestore.requests import (
     new_status,
     new_write_response,
 )
+from emulators.statuses import invalid, not_found
 
 
 class FirestoreService(ReadMethods):

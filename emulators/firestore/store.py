@@ -9,9 +9,9 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from emulators.firestore.errors import failed_precondition
 from emulators.firestore.messages import Document, micros_of
 from emulators.firestore.names import DocumentName, ParentName, parse_document
+from emulators.statuses import failed_precondition
 
 # Firestore reads up to an hour back. The count bounds memory: about 100 MB of documents of 1 KB.
 _HISTORY_US = 3600 * 1_000_000

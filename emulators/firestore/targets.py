@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from emulators.firestore.errors import invalid
 from emulators.firestore.messages import Document
 from emulators.firestore.names import parse_document
 from emulators.firestore.queries import Query, compile_query
 from emulators.firestore.requests import Target
 from emulators.firestore.store import Store
+from emulators.statuses import invalid
 
 
 @dataclass(slots=True)

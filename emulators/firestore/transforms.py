@@ -6,7 +6,6 @@ Follows the comments of `google.firestore.v1.DocumentTransform`.
 import math
 from collections.abc import Iterable
 
-from emulators.firestore.errors import invalid
 from emulators.firestore.fields import get_field, parse_field_path, set_field
 from emulators.firestore.messages import (
     FieldMap,
@@ -18,6 +17,7 @@ from emulators.firestore.messages import (
     timestamp_of,
 )
 from emulators.firestore.values import encode_number, encode_value
+from emulators.statuses import invalid
 
 _MIN_INT64, _MAX_INT64 = -(1 << 63), (1 << 63) - 1
 _NULL = new_value(null_value=0)

@@ -5,9 +5,9 @@ Limits are those of https://firebase.google.com/docs/firestore/quotas (2026).
 
 import re
 
-from emulators.firestore.errors import invalid
 from emulators.firestore.messages import Document, FieldMap, LatLng, Value
 from emulators.firestore.values import is_vector
+from emulators.statuses import invalid
 
 MAX_DOCUMENT_BYTES = 1_048_576
 _MAX_FIELD_NAME_BYTES = 1500

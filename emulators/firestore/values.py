@@ -11,8 +11,8 @@ import re
 import struct
 from functools import lru_cache
 
-from emulators.firestore.errors import invalid
 from emulators.firestore.messages import FieldMap, LatLng, Value, micros_of
+from emulators.statuses import invalid
 
 # First byte of every key. Zero is kept free: it ends arrays and maps.
 NULL, BOOLEAN, NUMBER, TIMESTAMP, STRING, BYTES, REFERENCE, GEO_POINT, ARRAY, VECTOR, MAP = range(1, 12)

@@ -6,7 +6,6 @@ It computes; it neither stores nor locks. Several writes of one commit see each 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from emulators.firestore.errors import already_exists, failed_precondition, invalid, not_found
 from emulators.firestore.fields import delete_field, get_field, parse_mask, set_field
 from emulators.firestore.messages import (
     Document,
@@ -21,6 +20,7 @@ from emulators.firestore.messages import (
 from emulators.firestore.names import DocumentName, parse_document
 from emulators.firestore.transforms import apply_transforms
 from emulators.firestore.validation import check_document
+from emulators.statuses import already_exists, failed_precondition, invalid, not_found
 
 
 @dataclass(slots=True)

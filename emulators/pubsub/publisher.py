@@ -3,10 +3,11 @@
 from google.pubsub_v1 import types
 
 from emulators.pubsub import wire
-from emulators.pubsub.refusals import check_name, invalid, page_of, project_of
+from emulators.pubsub.refusals import check_name, page_of, project_of
 from emulators.pubsub.registry import Registry
 from emulators.pubsub.subscriptions import SubscriptionState
 from emulators.pubsub.topics import check_messages
+from emulators.statuses import invalid
 
 _MUTABLE_TOPIC_FIELDS = frozenset(
     {

@@ -1,4 +1,4 @@
-"""How the server says no: one exception that carries a gRPC status, and the checks of names and pages.
+"""The checks of names and pages. How the server says no is statuses.py's.
 
 Knows no state: whether a named thing exists is the registry's business.
 """
@@ -8,40 +8,11 @@ import binascii
 import re
 from collections.abc import Sequence
 
-import grpc
+from emulators.statuses import invalid
 
 # https://cloud.google.com/pubsub/docs/pubsub-basics#resource_names, read 2026-11-20.
 _NAME = re.compile(r"projects/([^/]+)/(topics|subscriptions|snapshots)/([A-Za-z][A-Za-z0-9\-_.~+%]{2,254})")
 _MAX_PAGE_SIZE = 1000
-
-
-class RefusalError(Exception):
-    """A call that ends with a gRPC status other than OK."""
-
-    def __init__(self, code: grpc.StatusCode, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-
-
-def invalid(message: str) -> RefusalError:
-    """Returns an INVALID_ARGUMENT."""
-    return RefusalError(grpc.StatusCode.INVALID_ARGUMENT, message)
-
-
-def not_found(message: str) -> RefusalError:
-    """Returns a NOT_FOUND."""
-    return RefusalError(grpc.StatusCode.NOT_FOUND, message)
-
-
-def already_exists(message: str) -> RefusalError:
-    """Returns an ALREADY_EXISTS."""
-    return RefusalError(grpc.StatusCode.ALREADY_EXISTS, message)
-
-
-def failed_precondition(message: str) -> RefusalError:
-    """Returns a FAILED_PRECONDITION."""
-    return RefusalError(grpc.StatusCode.FAILED_PRECONDITION, message)
 
 
 def check_name(name: str, collection: str) -> None:

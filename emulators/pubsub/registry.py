@@ -11,16 +11,10 @@ from google.pubsub_v1 import types
 
 from emulators.pubsub import wire
 from emulators.pubsub.backlog import Stored
-from emulators.pubsub.refusals import (
-    RefusalError,
-    already_exists,
-    check_name,
-    failed_precondition,
-    invalid,
-    not_found,
-)
+from emulators.pubsub.refusals import check_name
 from emulators.pubsub.subscriptions import SubscriptionState, complete_settings
 from emulators.pubsub.topics import DELETED_TOPIC, TopicState
+from emulators.statuses import StatusError, already_exists, failed_precondition, invalid, not_found
 
 _SNAPSHOT_SECONDS = 7 * 24 * 3600
 
@@ -79,7 +73,7 @@ class Registry:
         Also when the server stops: whoever waits for messages asks here each time that it is woken.
         """
         if self._is_closing:
-            raise RefusalError(grpc.StatusCode.UNAVAILABLE, "The server is stopping")
+            raise StatusError(grpc.StatusCode.UNAVAILABLE, "The server is stopping")
         if self.attached(state.name) is not state:
             raise not_found(f"Subscription does not exist (resource={state.name})")
 

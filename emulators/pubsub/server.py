@@ -17,10 +17,10 @@ from google.pubsub_v1 import types
 from emulators.pubsub import wire
 from emulators.pubsub.publisher import Publisher
 from emulators.pubsub.push import Pusher
-from emulators.pubsub.refusals import RefusalError, invalid
 from emulators.pubsub.registry import Registry
 from emulators.pubsub.streaming import Stream
 from emulators.pubsub.subscriber import Subscriber
+from emulators.statuses import StatusError, invalid
 
 # Larger than the largest publish (10 MB), so that Pub/Sub's own refusal is what the client sees.
 _MAX_MESSAGE_BYTES = 64 * 1024 * 1024
@@ -131,7 +131,7 @@ def _answer(handler: Handler, *, takes_context: bool) -> Handler:
     async def answer(request: object, context: "grpc.aio.ServicerContext[Any, Any]") -> object:
         try:
             response = await (handler(request, context) if takes_context else handler(request))
-        except RefusalError as refusal:
+        except StatusError as refusal:
             await context.abort(refusal.code, refusal.message)
         else:
             return empty_pb2.Empty() if response is None else response
@@ -149,7 +149,7 @@ def _streaming_pull(registry: Registry) -> Callable[..., AsyncIterator[object]]:
                 raise invalid("A streaming pull begins with a request that names its subscription")
             async for response in Stream(registry, first).run(requests):
                 yield response
-        except RefusalError as refusal:
+        except StatusError as refusal:
             await context.abort(refusal.code, refusal.message)
 
     return cast("Callable[..., AsyncIterator[object]]", streaming_pull)

@@ -12,9 +12,9 @@ from google.pubsub_v1 import types
 
 from emulators.pubsub import wire
 from emulators.pubsub.backlog import Holder
-from emulators.pubsub.refusals import invalid
 from emulators.pubsub.registry import Registry
 from emulators.pubsub.subscriber import check_ack_ids, check_deadline, fill_received
+from emulators.statuses import invalid
 
 _MAX_BATCH = 1000
 _UNLIMITED = 2**62

@@ -13,9 +13,10 @@ from google.pubsub_v1 import types
 from emulators.pubsub import wire
 from emulators.pubsub.backlog import Delivery
 from emulators.pubsub.publisher import check_mask
-from emulators.pubsub.refusals import invalid, page_of, project_of
+from emulators.pubsub.refusals import page_of, project_of
 from emulators.pubsub.registry import Registry
 from emulators.pubsub.subscriptions import MUTABLE_FIELDS, SubscriptionState
+from emulators.statuses import invalid
 
 _MAX_ACK_DEADLINE_SECONDS = 600
 _MAX_PULL = 1000

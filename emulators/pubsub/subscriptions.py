@@ -11,7 +11,7 @@ from google.pubsub_v1 import types
 from emulators.pubsub import wire
 from emulators.pubsub.backlog import Backlog, Rules, Stored
 from emulators.pubsub.filters import FilterError, Predicate, parse_filter
-from emulators.pubsub.refusals import invalid
+from emulators.statuses import invalid
 
 Bury = Callable[["SubscriptionState", Stored, int], bool]
 

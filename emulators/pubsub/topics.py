@@ -11,7 +11,7 @@ from google.pubsub_v1 import types
 
 from emulators.pubsub import wire
 from emulators.pubsub.backlog import Stored
-from emulators.pubsub.refusals import invalid
+from emulators.statuses import invalid
 
 DELETED_TOPIC = "_deleted-topic_"
 

@@ -6,12 +6,12 @@ import random
 
 import pytest
 
-from emulators.firestore.errors import StatusError
 from emulators.firestore.fields import delete_field, get_field, parse_field_path, project_document, set_field
 from emulators.firestore.messages import Value, micros_of, new_document, new_value, timestamp_of
 from emulators.firestore.names import parse_database, parse_document, parse_parent
 from emulators.firestore.queries import Ordering, complete_order
 from emulators.firestore.values import encode_name, encode_number, encode_value, invert_key
+from emulators.statuses import StatusError
 
 ROOT = "projects/p/databases/(default)/documents"
 
