@@ -209,6 +209,12 @@ def test_a_summary_knows_what_the_warehouse_knows(outside: Outside) -> None:
 def test_an_event_that_is_a_moment_is_answered(outside: Outside) -> None:
     """Prevents: the filtered subscription and the orchestrator reading different things from one event."""
     user_id = _person(outside, email="bea@shop.example")
+    # Something that others bought and this person did not: what one just had is not recommended.
+    other = _order("somebody-else", f"other-{user_id}", revenue=9)
+    other["properties"]["products"] = [{"product_id": f"lamp-{user_id}", "name": "Lamp", "price": 9}]
+    outside.send(other)
+    seen = "SELECT event_id FROM argo.interactions WHERE event_id = @e"
+    wait_for(lambda: outside.select(seen, e=f"other-{user_id}"), "the other person's order")
     order = _order(user_id, f"cancel-{user_id}", revenue=120.5)
     outside.send({**order, "event": "Order Cancelled"})
     [mail] = wait_for(lambda: outside.mails("bea@shop.example"), "the email")
