@@ -1,6 +1,6 @@
 """The image's package list: `cd pulumi && ../.venv/bin/python -m image.lock` rewrites `requirements.txt`.
 
-It is the closure of pyproject.toml's own dependencies, without any extra, at the versions that `.ci/constraints.txt`
+It is the closure of pyproject.toml's own dependencies and of the extra `jobs`, at the versions that `.ci/constraints.txt`
 pins and every test ran with. A test holds the committed list against it.
 """
 
@@ -43,7 +43,8 @@ def read_pins() -> dict[str, str]:
 def find_packages() -> set[str]:
     """Every package that the suite's own dependencies need on the image's machine."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    waiting = [(Requirement(text), "") for text in project["dependencies"]]
+    wanted_texts = project["dependencies"] + project["optional-dependencies"]["jobs"]
+    waiting = [(Requirement(text), "") for text in wanted_texts]
     seen: set[tuple[str, str]] = set()
     while waiting:
         requirement, extra = waiting.pop()

