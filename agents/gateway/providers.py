@@ -16,7 +16,7 @@ from schemas import topology
 
 if TYPE_CHECKING:
     from google.genai import Client
-    from google.genai.types import ContentOrDict, GenerateContentResponse
+    from google.genai.types import ContentUnionDict, GenerateContentResponse
 
 VERTEX = "vertex"  # this value of the secret, or none, means Vertex AI with the service's own identity
 
@@ -89,7 +89,7 @@ class Gemini:
         return _read_reply(response, question)
 
 
-def _write_turns(turns: tuple[str, ...]) -> list[ContentOrDict]:
+def _write_turns(turns: tuple[str, ...]) -> list[ContentUnionDict]:
     from google.genai import types
 
     return [
