@@ -146,11 +146,19 @@ class _Access(_Entry, frozen=True, kw_only=True):
     calls: list[Name] = []
 
 
+class Keyed(_Entry, frozen=True, kw_only=True):
+    """Callers come through API Gateway with a key: which requests pass, and how many of all callers in a minute."""
+
+    requests: list[Annotated[str, msgspec.Meta(pattern="^(GET|POST) /[a-z0-9/_-]+$")]]
+    per_minute: Annotated[int, msgspec.Meta(ge=1)]
+
+
 class Function(_Access, frozen=True, kw_only=True):
     """One deployed function: `target` is its entry point in `functions.main`; `concurrency` is requests per instance."""
 
     target: Name
     public: bool = False
+    keyed: Keyed | None = None
     concurrency: Concurrency = 16
     max_instances: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 10
 
@@ -248,6 +256,9 @@ def _find_problems(topology: Topology) -> Iterator[str]:
             yield f"subscription {subscription.name!r} needs exactly one of push, pull, bigquery, storage"
         if subscription.dead_letter and subscription.dead_letter.topic == subscription.topic:
             yield f"subscription {subscription.name!r} dead-letters to its own topic {subscription.topic!r}"
+    for function in topology.functions:
+        if function.public and function.keyed:
+            yield f"function {function.name!r} is public and keyed: everybody may call it, or only who has a key"
     delivered = {entry.name for entry in topology.subscriptions if entry.pull is None}
     for access in (*topology.functions, *topology.jobs):
         for name in delivered.intersection(access.pulls):

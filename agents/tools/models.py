@@ -79,10 +79,9 @@ class HttpGateway:
         import httpx
         from google.auth.exceptions import GoogleAuthError
 
-        headers = {
-            "authorization": f"Bearer {secret_manager().read('llm-gateway-key')}",
-            "content-type": "application/json",
-        }
+        key = secret_manager().read("llm-gateway-key")
+        # The first is for the function, which knows whose key it is; the second for API Gateway before it.
+        headers = {"authorization": f"Bearer {key}", "x-api-key": key, "content-type": "application/json"}
         try:
             response = _client().post(PATH, content=msgspec.json.encode(request), headers=headers)
         except (httpx.HTTPError, GoogleAuthError) as error:
@@ -131,4 +130,6 @@ def _client() -> Client:
     if "llm" not in topology.load().access(settings().service).calls:
         raise PermissionError(f"{settings().service} may not call the gateway; topology.yaml grants it")
     url = require(settings().llm_url, "ARGO_LLM_URL")
-    return httpx.Client(base_url=url, timeout=WAIT_SECONDS, auth=prove_identity(url))
+    # Behind API Gateway the function is not where the request goes first, and its name is another.
+    audience = settings().llm_audience or url
+    return httpx.Client(base_url=url, timeout=WAIT_SECONDS, auth=prove_identity(audience))

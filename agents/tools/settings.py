@@ -30,6 +30,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     smtp_port: int = 587
     collect_url: str = ""
     llm_url: str = ""
+    llm_audience: str = ""
     secret_manager_endpoint: str = ""
     vertex_location: str = "global"
     default_model: str = "gemini-3.8-flash"
@@ -46,6 +47,7 @@ _VARIABLES = {
     "smtp_port": "SMTP_PORT",
     "collect_url": "ARGO_COLLECT_URL",
     "llm_url": "ARGO_LLM_URL",
+    "llm_audience": "ARGO_LLM_AUDIENCE",
     "secret_manager_endpoint": "SECRET_MANAGER_ENDPOINT",
     "vertex_location": "GOOGLE_CLOUD_LOCATION",
     "default_model": "ARGO_DEFAULT_MODEL",

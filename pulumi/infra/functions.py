@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_gcp as gcp
 
-from infra.naming import url_variable
+from infra.apigateway import Door
+from infra.naming import audience_variable, url_variable
 from infra.network import BLACKBOARD_TAG, CALLS_TAG, Network
 from infra.settings import Place, StackSettings
 from schemas.topology import Function, Job
@@ -23,7 +24,7 @@ Environment = dict[str, pulumi.Input[str]]
 
 @dataclass(frozen=True, kw_only=True)
 class Surroundings:
-    """What every function and job of a stack shares."""
+    """What every function and job of a stack shares. `doors`: the keyed functions behind API Gateway."""
 
     place: Place
     settings: StackSettings
@@ -31,6 +32,7 @@ class Surroundings:
     image: str
     network: Network
     redis_url: pulumi.Output[str]
+    doors: Mapping[str, Door]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +57,8 @@ class FunctionService(pulumi.ComponentResource):
             project=around.place.project,
             location=around.place.region,
             description=function.description,
-            ingress=choose_ingress(function),
+            ingress=choose_ingress(function, behind=function.name in around.doors),
+            custom_audiences=[around.doors[function.name].audience] if function.name in around.doors else None,
             deletion_protection=around.settings.protect_data,
             labels={**around.place.labels, "function": function.name},
             template=_make_template(args),
@@ -65,9 +68,11 @@ class FunctionService(pulumi.ComponentResource):
         self.register_outputs({"uri": self.service.uri})
 
 
-def choose_ingress(function: Function) -> str:
-    """Public functions only through the load balancer; all others only from inside, which Pub/Sub's push counts as."""
-    return "INGRESS_TRAFFIC_INTERNAL_LOAD_BALANCER" if function.public else "INGRESS_TRAFFIC_INTERNAL_ONLY"
+def choose_ingress(function: Function, *, behind: bool) -> str:
+    """Public functions, and those behind API Gateway, only through the load balancer, because API Gateway does not count
+    as inside; all others only from inside, which Pub/Sub's push counts as
+    (https://cloud.google.com/run/docs/securing/ingress)."""
+    return f"INGRESS_TRAFFIC_INTERNAL_{'LOAD_BALANCER' if function.public or behind else 'ONLY'}"
 
 
 def describe_environment(
@@ -92,13 +97,14 @@ def describe_environment(
             "ARGO_DEFAULT_MODEL": settings.default_model,
         }
     variables |= {url_variable(name): addresses[name] for name in access.calls}
+    variables |= {audience_variable(name): door.audience for name, door in around.doors.items() if name in access.calls}
     return variables
 
 
-def choose_tags(access: Function | Job) -> list[str]:
-    """The network tags of a function or job: none means that it stays out of the network."""
+def choose_tags(access: Function | Job, doors: Mapping[str, Door]) -> list[str]:
+    """The network tags of a function or job: none means that it stays out of the network. API Gateway is outside of it."""
     tags = [BLACKBOARD_TAG] if "blackboard" in access.stores else []
-    return [*tags, CALLS_TAG] if access.calls else tags
+    return [*tags, CALLS_TAG] if set(access.calls) - doors.keys() else tags
 
 
 def _make_template(args: FunctionArgs) -> gcp.cloudrunv2.ServiceTemplateArgs:
@@ -113,7 +119,7 @@ def _make_template(args: FunctionArgs) -> gcp.cloudrunv2.ServiceTemplateArgs:
             min_instance_count=around.settings.public_min_instances if function.public else 0,
             max_instance_count=function.max_instances,
         ),
-        vpc_access=_make_network(around.network, function),
+        vpc_access=_make_network(around, function),
         containers=[_make_container(args)],
     )
 
@@ -143,8 +149,8 @@ def _make_container(args: FunctionArgs) -> gcp.cloudrunv2.ServiceTemplateContain
     )
 
 
-def _make_network(network: Network, function: Function) -> gcp.cloudrunv2.ServiceTemplateVpcAccessArgs | None:
-    tags = choose_tags(function)
+def _make_network(around: Surroundings, function: Function) -> gcp.cloudrunv2.ServiceTemplateVpcAccessArgs | None:
+    network, tags = around.network, choose_tags(function, around.doors)
     if not tags:
         return None
     interface = gcp.cloudrunv2.ServiceTemplateVpcAccessNetworkInterfaceArgs(

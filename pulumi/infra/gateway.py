@@ -1,6 +1,7 @@
-"""The way in from the internet: TLS 1.2 or newer, Cloud Armor before every request, then the topology's public functions.
+"""The way in from the internet: TLS 1.2 or newer, Cloud Armor before every request, then the topology's public functions,
+and the keyed ones, which only API Gateway and who holds a right on them can use (`apigateway.py`).
 
-Each public function has its own host name, `<function>.<domain>`. Port 80 is not open at all: a client that posts its
+Each function has its own host name, `<function>.<domain>`. Port 80 is not open at all: a client that posts its
 key in clear text must fail at once rather than be redirected after it has sent the key.
 """
 
@@ -12,15 +13,24 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_gcp as gcp
 
+from infra.armor import write_rules
+from infra.naming import function_host
 from infra.settings import Place
 from schemas.topology import Function
 
-_LAST_PRIORITY = 2_147_483_647  # Cloud Armor's own default rule
+# Where the client's address is, coarsely, as the load balancer knows it; a client that sends these itself is overruled.
+# https://cloud.google.com/load-balancing/docs/https/custom-headers-global#variables
+GEO_HEADERS = {
+    "x-client-region": "client_region",
+    "x-client-region-subdivision": "client_region_subdivision",
+    "x-client-city": "client_city",
+    "x-client-city-lat-long": "client_city_lat_long",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class GatewayArgs:
-    """`functions` are the public ones; without any there is nothing to build."""
+    """`functions` are the public and the keyed ones; without any there is nothing to build."""
 
     place: Place
     functions: Sequence[Function]
@@ -35,10 +45,10 @@ class Gateway(pulumi.ComponentResource):
     def __init__(self, name: str, args: GatewayArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("argo:gateway:Gateway", name, None, opts)
         if not args.functions:
-            raise ValueError("the topology has no public function: leave the gateway out")
+            raise ValueError("the topology has no public or keyed function: leave the gateway out")
         self._args = args
         self._child = pulumi.ResourceOptions(parent=self)
-        self.hosts = {function.name: f"{function.name}.{args.domain}" for function in args.functions}
+        self.hosts = {function.name: function_host(function.name, args.domain) for function in args.functions}
         self.address = gcp.compute.GlobalAddress(
             "gateway-address",
             name="argo-gateway",
@@ -46,53 +56,24 @@ class Gateway(pulumi.ComponentResource):
             labels=args.place.labels,
             opts=self._child,
         )
-        self._policy = self._make_policy()
         self._open(self._make_routes({entry.name: self._make_backend(entry) for entry in args.functions}))
         self.register_outputs({"address": self.address.address})
 
-    def _make_policy(self) -> gcp.compute.SecurityPolicy:
-        rate = gcp.compute.SecurityPolicyRuleRateLimitOptionsArgs(
-            conform_action="allow",
-            exceed_action="deny(429)",
-            enforce_on_key="IP",
-            rate_limit_threshold=gcp.compute.SecurityPolicyRuleRateLimitOptionsRateLimitThresholdArgs(
-                count=self._args.requests_per_minute_per_ip, interval_sec=60
-            ),
-        )
-        everybody = gcp.compute.SecurityPolicyRuleMatchArgs(
-            versioned_expr="SRC_IPS_V1",
-            config=gcp.compute.SecurityPolicyRuleMatchConfigArgs(src_ip_ranges=["*"]),
-        )
-        # Signatures of scanners and of broken HTTP only: those of SQL or scripts would refuse honest events that quote
-        # a page's text, and nothing behind this reads a body as SQL or HTML.
-        signatures = [
-            _make_signature(100 + index, name)
-            for index, name in enumerate(("scannerdetection-v33-stable", "protocolattack-v33-stable"))
-        ]
+    def _make_policy(self, function: Function) -> gcp.compute.SecurityPolicy:
+        """A keyed function's callers all come from API Gateway's few addresses: they are counted together."""
+        limit = function.keyed.per_minute if function.keyed else self._args.requests_per_minute_per_ip
         return gcp.compute.SecurityPolicy(
-            "gateway-armor",
-            name="argo-gateway",
+            f"gateway-armor-{function.name}",
+            name=f"argo-{function.name}",
             project=self._args.place.project,
-            description="Before every public function",
+            description=f"Before {function.name}",
             type="CLOUD_ARMOR",
             adaptive_protection_config=gcp.compute.SecurityPolicyAdaptiveProtectionConfigArgs(
                 layer7_ddos_defense_config=gcp.compute.SecurityPolicyAdaptiveProtectionConfigLayer7DdosDefenseConfigArgs(
                     enable=True
                 )
             ),
-            rules=[
-                *signatures,
-                gcp.compute.SecurityPolicyRuleArgs(
-                    action="throttle",
-                    priority=1000,
-                    description="So many requests a minute from one address",
-                    match=everybody,
-                    rate_limit_options=rate,
-                ),
-                gcp.compute.SecurityPolicyRuleArgs(
-                    action="allow", priority=_LAST_PRIORITY, description="Everything else", match=everybody
-                ),
-            ],
+            rules=write_rules(limit, per_address=function.keyed is None),
             opts=self._child,
         )
 
@@ -115,7 +96,8 @@ class Gateway(pulumi.ComponentResource):
             project=place.project,
             load_balancing_scheme="EXTERNAL_MANAGED",
             protocol="HTTPS",
-            security_policy=self._policy.id,
+            security_policy=self._make_policy(function).id,
+            custom_request_headers=[f"{name}:{{{variable}}}" for name, variable in GEO_HEADERS.items()],
             log_config=gcp.compute.BackendServiceLogConfigArgs(enable=True, sample_rate=0.1),
             backends=[gcp.compute.BackendServiceBackendArgs(group=group.id)],
             opts=self._child,
@@ -174,15 +156,3 @@ class Gateway(pulumi.ComponentResource):
             labels=self._args.place.labels,
             opts=self._child,
         )
-
-
-def _make_signature(priority: int, name: str) -> gcp.compute.SecurityPolicyRuleArgs:
-    expression = f"evaluatePreconfiguredWaf('{name}', {{'sensitivity': 1}})"
-    return gcp.compute.SecurityPolicyRuleArgs(
-        action="deny(403)",
-        priority=priority,
-        description=name,
-        match=gcp.compute.SecurityPolicyRuleMatchArgs(
-            expr=gcp.compute.SecurityPolicyRuleMatchExprArgs(expression=expression)
-        ),
-    )

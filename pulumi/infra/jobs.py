@@ -10,7 +10,6 @@ import pulumi_gcp as gcp
 
 from infra.functions import Surroundings, choose_tags, describe_environment
 from infra.naming import dashed
-from infra.network import Network
 from schemas.topology import Job
 
 
@@ -103,13 +102,13 @@ def _make_template(args: JobArgs) -> gcp.cloudrunv2.JobTemplateTemplateArgs:
         # and not of a second try that found nothing because the first had just given everything back.
         max_retries=1 if job.schedule else 0,
         execution_environment="EXECUTION_ENVIRONMENT_GEN2",
-        vpc_access=_make_network(around.network, job),
+        vpc_access=_make_network(around, job),
         containers=[container],
     )
 
 
-def _make_network(network: Network, job: Job) -> gcp.cloudrunv2.JobTemplateTemplateVpcAccessArgs | None:
-    tags = choose_tags(job)
+def _make_network(around: Surroundings, job: Job) -> gcp.cloudrunv2.JobTemplateTemplateVpcAccessArgs | None:
+    network, tags = around.network, choose_tags(job, around.doors)
     if not tags:
         return None
     interface = gcp.cloudrunv2.JobTemplateTemplateVpcAccessNetworkInterfaceArgs(

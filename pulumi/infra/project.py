@@ -14,6 +14,8 @@ from infra.settings import Place
 
 APIS = (
     "aiplatform",
+    "apigateway",
+    "apikeys",
     "artifactregistry",
     "bigquery",
     "billingbudgets",
@@ -34,6 +36,8 @@ APIS = (
     "run",
     "secretmanager",
     "serviceconsumermanagement",
+    "servicecontrol",
+    "servicemanagement",
     "storage",
 )
 # Agents whose existence Google guarantees only once asked; each needs a grant of ours before its first use.

@@ -12,6 +12,19 @@ from dataclasses import dataclass, fields
 
 import pulumi
 
+# https://cloud.google.com/api-gateway/docs/deployment-model#choosing_a_gcp_region (2026-11-20). Seoul is not among them.
+API_GATEWAY_REGIONS = (
+    "asia-northeast1",
+    "australia-southeast1",
+    "europe-west1",
+    "europe-west2",
+    "us-central1",
+    "us-east1",
+    "us-east4",
+    "us-west2",
+    "us-west3",
+    "us-west4",
+)
 _DIGEST = re.compile(r"^[^@\s]+@sha256:[0-9a-f]{64}$")
 
 
@@ -40,6 +53,7 @@ class StackSettings:
     default_model: str = "gemini-3.8-flash"
     public_min_instances: int = 0
     requests_per_minute_per_ip: int = 600
+    api_gateway_region: str = "asia-northeast1"
     redis_node_type: str = "SHARED_CORE_NANO"
     redis_replicas: int = 0
     protect_data: bool = False
@@ -102,5 +116,8 @@ def _find_problems(settings: StackSettings) -> Iterator[str]:
         yield f"argo:image must name a digest (...@sha256:...), it is {settings.image!r}"
     if not re.match(r"^(neo4j|bolt)\+s(sc)?://", settings.neo4j_uri):
         yield f"argo:neo4j_uri must be encrypted (neo4j+s:// or bolt+s://), it is {settings.neo4j_uri!r}"
+    if settings.api_gateway_region and settings.api_gateway_region not in API_GATEWAY_REGIONS:
+        known = ", ".join(API_GATEWAY_REGIONS)
+        yield f"argo:api_gateway_region must be empty or one of {known}, it is {settings.api_gateway_region!r}"
     if not re.match(r"^[0-9A-F]{6}(-[0-9A-F]{6}){2}$", settings.billing_account):
         yield f"argo:billing_account must look like 0A1B2C-3D4E5F-6A7B8C, it is {settings.billing_account!r}"

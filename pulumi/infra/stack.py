@@ -12,6 +12,7 @@ import pulumi_gcp as gcp
 
 from infra.access import Scope, derive_grants, order_by_calls
 from infra.alarms import derive_alarms
+from infra.apigateway import ApiGateway, ApiGatewayArgs, Door
 from infra.blackboard import Blackboard, BlackboardArgs
 from infra.delivery import Delivery, DeliveryArgs
 from infra.files import Files, FilesArgs
@@ -22,7 +23,7 @@ from infra.identities import Identities, IdentitiesArgs
 from infra.jobs import JobArgs, ScheduledJob
 from infra.keys import Keys, KeysArgs, Sealed
 from infra.network import Network, NetworkArgs
-from infra.outputs import export_outputs
+from infra.outputs import Exported, export_outputs
 from infra.profiles import Profiles, ProfilesArgs
 from infra.project import Project, ProjectArgs
 from infra.registry import Registry, RegistryArgs, choose_image
@@ -68,7 +69,8 @@ class StackBuilder:
         self._after_apis = _wait_for(project)
         keys = self._make_keys(project)
         stores = self._make_stores(project, keys)
-        around = self._make_surroundings(keys)
+        doors = self._make_doors()
+        around = self._make_surroundings(keys, doors)
         identities = Identities("identities", IdentitiesArgs(place=self._place, topology=self._topology), self._after())
         services = self._deploy(around, identities)
         targets = _name_targets(stores, services)
@@ -81,12 +83,12 @@ class StackBuilder:
         targets = replace(targets, subscriptions=made.subscriptions)
         Grants("pull-grants", replace(grants, grants=pulls, targets=targets), self._after())
         self._let_sign_in()
-        gateway = self._open_gateway(services)
+        gateway = self._open_gateway(services, doors)
         self._watch(project)
         if self._settings.repository:
             delivery = DeliveryArgs(place=self._place, repository=self._settings.repository)
             Delivery("delivery", delivery, self._after())
-        export_outputs(self._place, self._topology, services, gateway)
+        export_outputs(self._place, self._topology, Exported(services=services, gateway=gateway, doors=doors))
 
     def _after(self) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(transformations=[self._after_apis])
@@ -134,7 +136,19 @@ class StackBuilder:
             vault=Vault("vault", secrets, self._after()),
         )
 
-    def _make_surroundings(self, keys: Keys | None) -> Surroundings:
+    def _make_doors(self) -> dict[str, Door]:
+        keyed = [function for function in self._topology.functions if function.keyed]
+        if not keyed or not self._settings.api_gateway_region:
+            return {}
+        args = ApiGatewayArgs(
+            place=self._place,
+            functions=keyed,
+            region=self._settings.api_gateway_region,
+            domain=self._settings.domain,
+        )
+        return ApiGateway("api-gateway", args, self._after()).doors
+
+    def _make_surroundings(self, keys: Keys | None, doors: dict[str, Door]) -> Surroundings:
         network = Network("private-network", NetworkArgs(place=self._place), self._after())
         blackboard = BlackboardArgs(
             place=self._place,
@@ -152,17 +166,22 @@ class StackBuilder:
             image=choose_image(self._settings, self._place),
             network=network,
             redis_url=Blackboard("blackboard-store", blackboard, self._after()).url,
+            doors=doors,
         )
 
     def _deploy(self, around: Surroundings, identities: Identities) -> dict[str, gcp.cloudrunv2.Service]:
         """Every function, callees first, then every job."""
         services: dict[str, gcp.cloudrunv2.Service] = {}
+
+        def find_address(name: str) -> pulumi.Output[str]:
+            return around.doors[name].url if name in around.doors else services[name].uri
+
         for function in order_by_calls(self._topology):
             args = FunctionArgs(
                 around=around,
                 function=function,
                 account=identities.own[function.name],
-                addresses={name: services[name].uri for name in function.calls},
+                addresses={name: find_address(name) for name in function.calls},
             )
             services[function.name] = FunctionService(f"function-{function.name}", args, self._after()).service
         for job in self._topology.jobs:
@@ -171,7 +190,7 @@ class StackBuilder:
                 job=job,
                 account=identities.own[job.name],
                 starter=identities.starters.get(job.name),
-                addresses={name: services[name].uri for name in job.calls},
+                addresses={name: find_address(name) for name in job.calls},
             )
             ScheduledJob(f"scheduled-{job.name}", args, self._after())
         return services
@@ -188,13 +207,13 @@ class StackBuilder:
         )
         return Subscriptions("subscriptions", args, self._after())
 
-    def _open_gateway(self, services: dict[str, gcp.cloudrunv2.Service]) -> Gateway | None:
-        public = [function for function in self._topology.functions if function.public]
-        if not public:
+    def _open_gateway(self, services: dict[str, gcp.cloudrunv2.Service], doors: dict[str, Door]) -> Gateway | None:
+        reached = [function for function in self._topology.functions if function.public or function.name in doors]
+        if not reached:
             return None
         args = GatewayArgs(
             place=self._place,
-            functions=public,
+            functions=reached,
             services=services,
             domain=self._settings.domain,
             requests_per_minute_per_ip=self._settings.requests_per_minute_per_ip,

@@ -153,28 +153,54 @@ class _Recorder(pulumi.runtime.Mocks):
 
     def _answer(self, kind: str, name: str, inputs: Inputs) -> Inputs:
         """The properties that Google sets."""
-        if kind == "serviceaccount/Account":
-            email = f"{inputs['accountId']}@{self.project}.iam.gserviceaccount.com"
-            return {
-                "email": email,
-                "member": f"serviceAccount:{email}",
-                "name": f"projects/{self.project}/serviceAccounts/{email}",
-            }
-        if kind == "projects/ServiceIdentity":
-            agent = inputs["service"].partition(".")[0]
-            email = f"service-{PROJECT_NUMBER}@gcp-sa-{agent}.iam.gserviceaccount.com"
-            return {"email": email, "member": f"serviceAccount:{email}"}
-        if kind == "cloudrunv2/Service":
-            return {"uri": f"https://{inputs['name']}-{PROJECT_NUMBER}.{inputs['location']}.run.app"}
-        if kind == "memorystore/Instance":
-            address = {"ipAddress": "10.8.1.2", "port": 6379, "connectionType": "CONNECTION_TYPE_PRIMARY"}
-            return {
-                "endpoints": [{"connections": [{"pscAutoConnection": address}]}],
-                "managedServerCas": [{"caCerts": [{"certificates": ["-----BEGIN CERTIFICATE-----"]}]}],
-            }
-        if kind == "compute/GlobalAddress":
-            return {"address": "203.0.113.10"}
+        answers: dict[str, Callable[[], Inputs]] = {
+            "serviceaccount/Account": lambda: self._answer_account(str(inputs["accountId"])),
+            "projects/ServiceIdentity": lambda: _answer_agent(inputs["service"].partition(".")[0]),
+            "cloudrunv2/Service": lambda: {
+                "uri": f"https://{inputs['name']}-{PROJECT_NUMBER}.{inputs['location']}.run.app"
+            },
+            "memorystore/Instance": lambda: _REDIS,
+            "apigateway/Api": lambda: {
+                "managedService": f"{inputs['apiId']}-0a1b2c3d4e5f6.apigateway.{self.project}.cloud.goog"
+            },
+            "apigateway/Gateway": lambda: {"defaultHostname": f"{inputs['gatewayId']}-0a1b2c3d.an.gateway.dev"},
+            "compute/Address": lambda: {"address": "10.8.2.2"},
+            "compute/GlobalAddress": lambda: {"address": "203.0.113.10"},
+        }
+        if kind in answers:
+            return answers[kind]()
         return {} if "name" in inputs else {"name": name}
+
+    def _answer_account(self, account_id: str) -> Inputs:
+        email = f"{account_id}@{self.project}.iam.gserviceaccount.com"
+        return {
+            "email": email,
+            "member": f"serviceAccount:{email}",
+            "name": f"projects/{self.project}/serviceAccounts/{email}",
+        }
+
+
+def _answer_agent(agent: str) -> Inputs:
+    email = f"service-{PROJECT_NUMBER}@gcp-sa-{agent}.iam.gserviceaccount.com"
+    return {"email": email, "member": f"serviceAccount:{email}"}
+
+
+_REDIS: Inputs = {
+    "endpoints": [
+        {
+            "connections": [
+                {
+                    "pscAutoConnection": {
+                        "ipAddress": "10.8.1.2",
+                        "port": 6379,
+                        "connectionType": "CONNECTION_TYPE_PRIMARY",
+                    }
+                }
+            ]
+        }
+    ],
+    "managedServerCas": [{"caCerts": [{"certificates": ["-----BEGIN CERTIFICATE-----"]}]}],
+}
 
 
 def _identify(kind: str, name: str, inputs: Inputs, project: str) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
 
-from policy.graph import Graph
+from policy.graph import Graph, Resource
 from policy.rules_identity import EVERYBODY, find_grants, find_variables
 
 
@@ -17,6 +19,7 @@ def public_only_behind_armor(graph: Graph) -> Iterator[str]:
         entry.get("name")
         for entry in graph.of("cloudrunv2/Service")
         if entry.get("ingress") == "INGRESS_TRAFFIC_INTERNAL_LOAD_BALANCER"
+        and not entry.get("customAudiences")  # of a function behind API Gateway
     }
     for entry in find_grants(graph):
         if entry.get("member") not in EVERYBODY:
@@ -61,6 +64,8 @@ def armor_limits_rates(graph: Graph) -> Iterator[str]:
             yield f"{entry.name} has no rate limit"
         if 2_147_483_647 not in {rule.get("priority") for rule in rules}:
             yield f"{entry.name} has no default rule"
+        if not any("evaluatePreconfiguredWaf" in str(rule.get("match")) for rule in rules):
+            yield f"{entry.name} knows no attack"
         if len({rule.get("priority") for rule in rules}) != len(rules):
             yield f"{entry.name} has two rules of one priority"
 
@@ -163,7 +168,55 @@ def sign_in_is_narrow(graph: Graph) -> Iterator[str]:
             yield f"{entry.name} trusts localhost"
 
 
+def read_openapi(entry: Resource) -> dict[str, Any]:
+    """The document of an API Gateway configuration."""
+    return json.loads(base64.b64decode(entry.get("openapiDocuments.0.document.contents")))
+
+
+def keyed_requests_are_counted(graph: Graph) -> Iterator[str]:
+    """Before a keyed function every request carries a key and costs quota, and what is not listed does not pass."""
+    for entry in graph.of("apigateway/ApiConfig"):
+        document = read_openapi(entry)
+        keys = {name for name, kind in document.get("securityDefinitions", {}).items() if kind.get("type") == "apiKey"}
+        limits = document.get("x-google-management", {}).get("quota", {}).get("limits", [])
+        limited = {limit["metric"] for limit in limits if limit["values"]["STANDARD"] > 0}
+        for path, methods in document["paths"].items():
+            for method, operation in methods.items():
+                demanded = {name for part in operation.get("security", []) for name in part}
+                if not demanded or not demanded <= keys:
+                    yield f"{entry.name} lets {method} {path} in without a key"
+                if not limited & operation.get("x-google-quota", {}).get("metricCosts", {}).keys():
+                    yield f"{entry.name} does not count {method} {path}"
+        if not str(document.get("x-google-backend", {}).get("address")).startswith("https://"):
+            yield f"{entry.name} goes on in clear"
+
+
+def gates_hold_no_right(graph: Graph) -> Iterator[str]:
+    """API Gateway passes its callers' identity on; one of its own could be borrowed by everybody with a key."""
+    gates = {
+        f"serviceAccount:{entry.get('accountId')}@{graph.project}.iam.gserviceaccount.com"
+        for entry in graph.of("serviceaccount/Account")
+        if str(entry.get("accountId")).startswith("gate-")
+    }
+    known = {member.partition(":")[2] for member in gates}
+    for entry in graph.of("apigateway/ApiConfig"):
+        if entry.get("gatewayConfig.backendConfig.googleServiceAccount") not in known:
+            yield f"{entry.name} runs as the project's default account"
+    yield from (f"{entry.name} gives a gate a right" for entry in find_grants(graph) if entry.get("member") in gates)
+
+
+def clients_cannot_claim_a_place(graph: Graph) -> Iterator[str]:
+    """The load balancer overwrites the headers that say where a client is; one that it leaves alone is the client's word."""
+    for entry in graph.of("compute/BackendService"):
+        given = {str(line).partition(":")[2] for line in entry.get("customRequestHeaders") or []}
+        if not {"{client_region}", "{client_city}", "{client_city_lat_long}"} <= given:
+            yield f"{entry.name} passes on where clients say that they are"
+
+
 RULES = (
+    keyed_requests_are_counted,
+    gates_hold_no_right,
+    clients_cannot_claim_a_place,
     sign_in_is_narrow,
     public_only_behind_armor,
     functions_are_not_on_the_internet,

@@ -240,7 +240,7 @@ def test_each_public_function_has_its_own_host() -> None:
 
 def test_a_gateway_to_nothing_is_refused() -> None:
     args = GatewayArgs(place=PLACE, functions=[], services={}, domain="x", requests_per_minute_per_ip=1)
-    with pytest.raises(ValueError, match="no public function"):
+    with pytest.raises(ValueError, match="no public or keyed function"):
         build(lambda: Gateway("gateway", args))
 
 

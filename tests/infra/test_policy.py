@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 
 import pytest
@@ -26,6 +27,19 @@ def _set(kind: str, path: str, value: object, name: str | None = None) -> Change
 
 def _drop(kind: str, name: str | None = None) -> Change:
     return lambda graph: without(graph, kind, name)
+
+
+def _rewrite(old: str, new: str) -> Change:
+    """The document of the API Gateway with one text replaced."""
+
+    def rewrite(graph: Graph) -> Graph:
+        (entry,) = graph.of("apigateway/ApiConfig")
+        path = "openapiDocuments.0.document.contents"
+        text = base64.b64decode(entry.get(path)).decode()
+        assert old in text
+        return changed(graph, entry.kind, path, base64.b64encode(text.replace(old, new).encode()).decode())
+
+    return rewrite
 
 
 IDENTITY: list[tuple[Rule, Change]] = [
@@ -65,18 +79,34 @@ IDENTITY: list[tuple[Rule, Change]] = [
     (rules_identity.schedules_carry_an_identity, _set("cloudscheduler/Job", "httpTarget.oauthToken", None)),
 ]
 EXPOSURE: list[tuple[Rule, Change]] = [
+    (rules_exposure.keyed_requests_are_counted, _rewrite('"security"', '"x-security"')),
+    (rules_exposure.keyed_requests_are_counted, _rewrite('"x-google-quota"', '"x-quota"')),
+    (rules_exposure.keyed_requests_are_counted, _rewrite("https://llm.", "http://llm.")),
+    (rules_exposure.gates_hold_no_right, _set("apigateway/ApiConfig", "gatewayConfig", None)),
+    (
+        rules_exposure.gates_hold_no_right,
+        _grant("roles/bigquery.jobUser", "serviceAccount:gate-llm@argo-prod.iam.gserviceaccount.com"),
+    ),
+    (rules_exposure.clients_cannot_claim_a_place, _set("compute/BackendService", "customRequestHeaders", [])),
     (
         rules_exposure.public_only_behind_armor,
+        lambda graph: plus(
+            graph, "cloudrunv2/ServiceIamMember", "extra", name="act", role="roles/run.invoker", member="allUsers"
+        ),
+    ),
+    (
+        rules_exposure.public_only_behind_armor,  # behind the load balancer, but meant for holders of a key
         lambda graph: plus(
             graph, "cloudrunv2/ServiceIamMember", "extra", name="llm", role="roles/run.invoker", member="allUsers"
         ),
     ),
+    (rules_exposure.armor_limits_rates, _set("compute/SecurityPolicy", "rules", [{"action": "throttle"}])),
     (rules_exposure.public_only_behind_armor, _grant("roles/bigquery.jobUser", "allAuthenticatedUsers")),
     (rules_exposure.functions_are_not_on_the_internet, _set("cloudrunv2/Service", "ingress", "INGRESS_TRAFFIC_ALL")),
     (rules_exposure.functions_are_not_on_the_internet, _set("cloudrunv2/Service", "invokerIamDisabled", True, "llm")),
     (rules_exposure.buckets_are_private, _set("storage/Bucket", "publicAccessPrevention", "inherited")),
     (rules_exposure.armor_stands_before_backends, _set("compute/BackendService", "securityPolicy", None)),
-    (rules_exposure.armor_limits_rates, _set("compute/SecurityPolicy", "rules.2.action", "allow")),
+    (rules_exposure.armor_limits_rates, _set("compute/SecurityPolicy", "rules.8.action", "allow")),
     (rules_exposure.armor_limits_rates, _set("compute/SecurityPolicy", "rules.1.priority", 1000)),
     (rules_exposure.tls_is_modern, _set("compute/SSLPolicy", "minTlsVersion", "TLS_1_0")),
     (rules_exposure.tls_is_modern, _set("compute/TargetHttpsProxy", "sslPolicy", None)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from policy.graph import Graph
+from policy.rules_exposure import read_openapi
 from policy.rules_identity import find_variables
 
 from schemas import topology
@@ -136,4 +137,18 @@ def test_only_the_topologys_public_functions_are_public(graph: Graph) -> None:
         entry.get("name") for entry in graph.of("cloudrunv2/ServiceIamMember") if entry.get("member") == "allUsers"
     }
     balanced = {entry.get("cloudRun.service") for entry in graph.of("compute/RegionNetworkEndpointGroup")}
-    assert opened == balanced == public
+    assert opened == public
+    assert balanced == public | {function.name for function in NAMED.functions if function.keyed}
+
+
+def test_the_api_gateway_is_the_topologys_keyed_functions(graph: Graph) -> None:
+    """Each listed request passes, no other does, and the quota is the topology's."""
+    built = {entry.get("api"): read_openapi(entry) for entry in graph.of("apigateway/ApiConfig")}
+    keyed = {f"argo-{function.name}": function.keyed for function in NAMED.functions if function.keyed}
+    assert built.keys() == graph.names("apigateway/Api", "apiId") == graph.names("apigateway/Gateway", "gatewayId")
+    assert built.keys() == keyed.keys()
+    for name, document in built.items():
+        passing = {f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods}
+        assert passing == set(keyed[name].requests)
+        (limit,) = document["x-google-management"]["quota"]["limits"]
+        assert limit["values"] == {"STANDARD": keyed[name].per_minute}
