@@ -28,7 +28,7 @@ class ServicesError(Exception):
 
 
 class Kind(StrEnum):
-    """What a death means: a store's loses data, a function or worker comes back, a task ends by itself."""
+    """What a death means: a store's loses data unless it keeps it on disk, a function or worker comes back, a task ends."""
 
     STORE = "store"
     OUTSIDE = "outside"
@@ -50,6 +50,8 @@ class Service:
     directory: Path = REPOSITORY
     probe: Probe = ENDS
     after_setup: bool = False
+    keeps_data: bool = False
+    """A store whose every answered write is on disk: it comes back as it was, however it died."""
 
 
 def module_command(module: str, **options: object) -> tuple[str, ...]:
@@ -68,7 +70,7 @@ def plan_stores(settings: Settings, ports: Ports, credentials: Credentials, smtp
         "redis": lambda: _plan_redis(settings, ports),
     }
     stores = [_plan_outside(name, external[name]) if name in external else make() for name, make in own.items()]
-    stores.append(_plan_warehouse(ports))
+    stores.append(_plan_warehouse(settings, ports))
     stores += [
         _plan_stand_in("storage", ports, url=True),
         _plan_stand_in("secretmanager", ports),
@@ -128,6 +130,7 @@ def _plan_graph(settings: Settings, ports: Ports, credentials: Credentials) -> S
         note=f"ArcadeDB, Studio on http://{HOST}:{chosen.http}",
         command=tuple(command),
         probe=Answers(port=chosen.http, path="/api/v1/ready", status=204),
+        keeps_data=True,
     )
 
 
@@ -146,14 +149,17 @@ def _plan_redis(settings: Settings, ports: Ports) -> Service:
     )
 
 
-def _plan_warehouse(ports: Ports) -> Service:
+def _plan_warehouse(settings: Settings, ports: Ports) -> Service:
     port, grpc_port = ports.take("bigquery"), ports.take("bigquery-grpc")
+    folder = settings.directory / "data" / "bigquery"
+    flags: dict[str, object] = {"port": port, "grpc_port": grpc_port, "project": PROJECT, "data_dir": folder}
     return Service(
         name="bigquery",
         endpoint=f"http://{HOST}:{port}",
         note=f"bqemulator, Storage API on {HOST}:{grpc_port}",
-        command=module_command("emulators.warehouse", host=HOST, port=port, grpc_port=grpc_port, project=PROJECT),
+        command=module_command("emulators.warehouse", host=HOST, **flags),
         probe=Answers(port=port, path="/readyz", status=200),
+        keeps_data=True,
     )
 
 

@@ -69,7 +69,7 @@ class BigQueryWriter:
     """Rows of a table, through insertAll; the message id lets BigQuery drop what it was sent twice."""
 
     pause_seconds = 0.2
-    batch_messages = 500
+    batch_messages = 1000
 
     def __init__(self, project: str, dataset: str, sink: BigQuerySink, subscription: str) -> None:
         self._client = bigquery.Client(project=project, credentials=AnonymousCredentials())

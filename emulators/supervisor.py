@@ -1,7 +1,8 @@
 """Starts a planned cloud, watches it, and stops it.
 
-Functions and workers that die come back, as Cloud Run's do, after a short and growing pause. A store that dies does
-not: it kept its data in memory, and an empty store under the same address would lie; the cloud is marked broken.
+Functions and workers that die come back, as Cloud Run's do, after a short and growing pause, and so do stores that keep
+their data on disk. Another store does not: its data was in memory, and an empty store under the same address would lie;
+the cloud is marked broken.
 One thread does everything (see processes.py), and it imports no client, so that it can start processes at any time.
 """
 
@@ -204,7 +205,7 @@ class Supervisor:
             while (ended := child.exit_text()) is None:
                 await asyncio.sleep(LOOK_SECONDS)
             child.health.pid, child.health.created, child.health.reason = 0, 0.0, ended
-            if child.service.kind is Kind.STORE:
+            if child.service.kind is Kind.STORE and not child.service.keeps_data:
                 child.health.status = Status.DOWN
                 self.state.phase, self.state.reason = Phase.BROKEN, f"{child.service.name} {ended}; its data is lost"
                 self._save()

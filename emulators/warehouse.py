@@ -1,4 +1,7 @@
-"""Starts bqemulator: BigQuery's REST and Storage APIs on DuckDB, in memory. `python -m emulators.warehouse`.
+"""Starts bqemulator: BigQuery's REST and Storage APIs on DuckDB, on disk. `python -m emulators.warehouse`.
+
+A write that was answered is in DuckDB's file or its log, so it is there again after a SIGKILL; what insertAll remembers of
+row ids for a minute is not, as BigQuery promises it only as best effort.
 
 Owns what bqemulator needs before it starts without a network. Creating the dataset is emulators.setup's.
 """
@@ -25,6 +28,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True, help="REST")
     parser.add_argument("--grpc-port", type=int, required=True, help="Storage API")
     parser.add_argument("--project", required=True)
+    parser.add_argument("--data-dir", required=True, help="DuckDB's file")
     arguments = parser.parse_args()
 
     # It insists on DuckDB's spatial extension and would download it; the wheel brings it (facts.md, 2026-11-20).
@@ -41,7 +45,8 @@ def main() -> None:
     url = f"http://{arguments.host}:{arguments.port}/"
     setattr(server, "create_app", partial(_create_app, create_app, url))  # noqa: B010 - not its public name
     sys.argv = [
-        *("bqemulator", "start", "--ephemeral", "--project", arguments.project, "--log-level", "warning"),
+        *("bqemulator", "start", "--persistent", "--data-dir", arguments.data_dir),
+        *("--project", arguments.project, "--log-level", "warning"),
         *("--rest-host", arguments.host, "--rest-port", str(arguments.port)),
         *("--grpc-host", arguments.host, "--grpc-port", str(arguments.grpc_port)),
     ]

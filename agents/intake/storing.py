@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import Coroutine
 from datetime import datetime
@@ -15,11 +16,10 @@ from agents.intake.verdicts import Batch
 from agents.tools.bus import Outgoing
 from agents.tools.landing import Landing
 from agents.tools.publishing import Publisher
-from schemas.messages import derive_id
+from agents.tools.spilling import Rows, spiller
 from schemas.rows import Interaction, InvalidEvent
 
 log = logging.getLogger(__name__)
-Rows = list[Interaction | InvalidEvent]
 
 
 class NotDurable(Exception):
@@ -37,9 +37,9 @@ async def store_rows(batch: Batch, publisher: Publisher, landing: Landing) -> No
         return
     log.warning("Pub/Sub did not take %d rows: spilling them to the landing bucket", len(left))
     try:
-        await asyncio.to_thread(landing.write, spill_name(left), encode_spill(left))
+        await spiller(landing).write(left, pack_spill)
     except Exception as error:
-        log.exception("the landing bucket did not take %d rows", len(left))
+        log.error("the landing bucket did not take %d rows: %s: %s", len(left), type(error).__name__, error)
         raise NotDurable("events could not be stored; send them again") from error
 
 
@@ -78,13 +78,14 @@ def _note(topic: str, rows: Rows, error: BaseException) -> None:
     log.warning("%s did not acknowledge %d rows (%s): %s", topic, len(rows), type(error).__name__, ids)
 
 
-def spill_name(rows: list[Interaction | InvalidEvent]) -> str:
-    """The object's name: a replay of the same rows is the same object."""
+def pack_spill(rows: Rows) -> tuple[str, bytes]:
+    """An object's name and content. The name is that of the content: the same rows are the same object, and no others."""
+    content = encode_spill(rows)
     day: datetime = rows[0].received_at
-    return f"spill/{day:%Y-%m-%d}/{derive_id(*(row.event_id for row in rows))}.ndjson"
+    return f"spill/{day:%Y-%m-%d}/{hashlib.sha256(content).hexdigest()[:32]}.ndjson", content
 
 
-def encode_spill(rows: list[Interaction | InvalidEvent]) -> bytes:
+def encode_spill(rows: Rows) -> bytes:
     """One line a row: {"interaction": row} or {"invalid": row}."""
     lines = ({("invalid" if isinstance(row, InvalidEvent) else "interaction"): row} for row in rows)
     return b"".join(msgspec.json.encode(line) + b"\n" for line in lines)

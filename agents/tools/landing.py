@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from google.cloud.storage import Bucket
 
 log = logging.getLogger(__name__)
-WRITE_SECONDS = 10
+WRITE_SECONDS = 4  # in all, with retries: a client waits for it
 
 
 class Landing(Protocol):
@@ -38,11 +38,16 @@ class CloudStorage:
         It creates only: the grant is objectCreator, and the same name is the same object, so one that is there is done.
         """
         from google.api_core.exceptions import PreconditionFailed
+        from google.cloud.storage.retry import DEFAULT_RETRY
 
         blob = _bucket().blob(name)
         try:
             blob.upload_from_string(
-                data, content_type="application/x-ndjson", timeout=WRITE_SECONDS, if_generation_match=0
+                data,
+                content_type="application/x-ndjson",
+                timeout=WRITE_SECONDS,
+                if_generation_match=0,
+                retry=DEFAULT_RETRY.with_timeout(WRITE_SECONDS),  # the library's own is 120 s
             )
         except PreconditionFailed:
             log.info("%s is there already", name)

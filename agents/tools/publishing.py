@@ -3,7 +3,9 @@
 The rows of requests that come while a call is under way go out together in the next one, so batches grow with the load
 and an idle service waits for no timer. `agents.tools.bus` publishes message by message, with a thread hop for each, which
 cost more than everything else that collect does (`make bench`).
-One call is taken by Pub/Sub as a whole or not at all. Deliberately no spill: that is storing.py's.
+A call that fails opens a circuit breaker for its topic: until a single further call has gone through, every publish
+fails at once, so that an outage costs one request its wait and not all of them. Of a failed call nothing is known: Pub/Sub
+may have some of its messages. Deliberately no spill: that is storing.py's.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from agents.tools.bus import ACK_SECONDS, Outgoing
+from agents.tools.bus import Outgoing
 from agents.tools.once import once
 from agents.tools.settings import settings
 from schemas import topology
@@ -23,11 +25,18 @@ from schemas import topology
 if TYPE_CHECKING:
     from google.cloud.pubsub_v1 import PublisherClient
 
+# With the spill's own 5 seconds, an answer within the 10 after which the quickest SDK gives up (@segment/analytics-node).
+ACK_SECONDS = 4.0
+PAUSE_SECONDS = 1.0  # from a failed call to the next one
 CALL_MESSAGES = 1000  # Pub/Sub's limits are 1,000 messages and 10 MB: https://cloud.google.com/pubsub/quotas
 CALL_BYTES = 4_000_000
 CALLS_UNDER_WAY = 4  # at most, of a topic
 # A further call starts only for so many messages: a call costs as much as publishing dozens of them (measured).
 FURTHER_CALL_MESSAGES = 100
+
+
+class NotTaken(Exception):
+    """Pub/Sub has just failed for this topic; it was not asked again."""
 
 
 class Publisher(Protocol):
@@ -51,6 +60,12 @@ class _Topic:
     waiting: list[_Waiting] = field(default_factory=list[_Waiting])
     under_way: int = 0
     is_due: bool = False
+    is_failing: bool = False  # from a failed call to the next that succeeds
+    next_try: float = 0.0  # of the loop's clock
+
+    def is_open(self, now: float) -> bool:
+        """Whether the breaker lets nothing through: it waits, or one publish is on trial already."""
+        return self.is_failing and (now < self.next_try or self.under_way > 0 or bool(self.waiting))
 
     def may_call(self) -> bool:
         """Whether what waits is worth a call of its own now."""
@@ -74,17 +89,24 @@ class BatchingPublisher:
 
         Raises:
             PermissionError: the topology does not let this service publish to the topic.
+            NotTaken: Pub/Sub fails just now, for others too.
             TimeoutError: no acknowledgement in time.
             google.api_core.exceptions.GoogleAPICallError: Pub/Sub refused, or could not be reached.
         """
         state = self._topics.get(topic) or self._open_topic(topic)
         loop = asyncio.get_running_loop()
+        if state.is_open(loop.time()):
+            raise NotTaken(f"Pub/Sub fails for {topic}")
         parts = [_Waiting(messages=part, done=loop.create_future(), size=size) for part, size in cut_calls(messages)]
         state.waiting += parts
         self._schedule(state)
-        async with asyncio.timeout(ACK_SECONDS):
-            for part in parts:
-                await part.done
+        try:
+            async with asyncio.timeout(ACK_SECONDS):
+                for part in parts:
+                    await part.done
+        finally:
+            for part in parts:  # what nobody waits for any more is not sent after all: it is spilled, or sent again
+                part.done.cancel()
 
     def _open_topic(self, topic: str) -> _Topic:
         if topic not in topology.load().access(settings().service).publishes:
@@ -98,6 +120,7 @@ class BatchingPublisher:
 
     def _start_calls(self, state: _Topic) -> None:
         state.is_due = False
+        state.waiting = [one for one in state.waiting if not one.done.done()]
         while state.waiting and state.may_call():
             taken = _take(state.waiting)
             state.under_way += 1
@@ -120,6 +143,11 @@ class BatchingPublisher:
     def _end_call(self, state: _Topic, taken: list[_Waiting], call: asyncio.Future[None]) -> None:
         state.under_way -= 1
         error = call.exception()
+        if error is None:
+            state.is_failing = False
+        elif not _is_about_messages(error):
+            state.is_failing, state.next_try = True, asyncio.get_running_loop().time() + PAUSE_SECONDS
+            taken, state.waiting = taken + state.waiting, []
         for waiting in taken:
             if waiting.done.done():  # its request went away
                 continue
@@ -173,6 +201,13 @@ def _take(waiting: list[_Waiting]) -> list[_Waiting]:
         count += 1
     taken, waiting[:count] = waiting[:count], []
     return taken
+
+
+def _is_about_messages(error: BaseException) -> bool:
+    """Whether Pub/Sub works and only refuses what it was sent."""
+    from google.api_core.exceptions import InvalidArgument
+
+    return isinstance(error, InvalidArgument)
 
 
 @once

@@ -17,9 +17,11 @@ from pathlib import Path
 
 import pytest
 from google.auth.credentials import AnonymousCredentials
-from google.cloud import pubsub_v1, storage
+from google.cloud import bigquery, pubsub_v1, storage
+from neo4j import GraphDatabase
 
 from emulators.cloud import LaptopCloud
+from emulators.environment import PROJECT
 from emulators.ports import HOST
 from emulators.processes import find_survivors
 from emulators.services import REPOSITORY
@@ -206,6 +208,30 @@ class TestDeaths:
             return all(message_id in log for message_id in ids)
 
         wait_until(has_got_all, 15, "every message that was pushed while the function was dead")
+
+    def test_a_killed_warehouse_and_graph_come_back_with_everything_that_they_had_answered(
+        self, stub_cloud: LaptopCloud, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Prevents: rows that were acknowledged to Pub/Sub and are gone; a cloud that a minute without BigQuery ends."""
+        for name in ("BIGQUERY_EMULATOR_HOST", "NEO4J_URI"):
+            monkeypatch.setenv(name, stub_cloud.env[name])
+        table, at = f"{PROJECT}.argo.market_signals", "2026-11-20T08:00:00Z"
+        rows = [{"signal_id": f"kept-{n}", "kind": "trend", "observed_at": at} for n in range(50)]
+        client = bigquery.Client(project=PROJECT, credentials=AnonymousCredentials())
+        auth = (stub_cloud.env["NEO4J_USERNAME"], stub_cloud.env["NEO4J_PASSWORD"])
+        with GraphDatabase.driver(stub_cloud.env["NEO4J_URI"], auth=auth) as driver:
+            driver.execute_query("MERGE (u:User {userId: 'kept'})", database_=stub_cloud.env["NEO4J_DATABASE"])
+        assert client.insert_rows_json(table, rows) == []
+        pids = {name: stub_cloud.kill(name) for name in ("bigquery", "graph")}
+        for name, pid in pids.items():
+            stub_cloud.wait_until_back(name, pid)
+        assert stub_cloud.state.is_healthy
+        count = f"SELECT COUNT(*) AS n FROM `{table}` WHERE STARTS_WITH(signal_id, 'kept-')"
+        assert next(iter(client.query(count).result()))["n"] == 50
+        with GraphDatabase.driver(stub_cloud.env["NEO4J_URI"], auth=auth) as driver:
+            query = "MATCH (u:User {userId: 'kept'}) RETURN count(u) AS n"
+            records, _, _ = driver.execute_query(query, database_=stub_cloud.env["NEO4J_DATABASE"])
+        assert records[0]["n"] == 1
 
     def test_a_dead_store_breaks_the_cloud_and_a_dead_supervisor_leaves_nothing(self, started: Path) -> None:
         """Prevents: an empty store under the old address; processes that outlive a SIGKILL of the supervisor."""

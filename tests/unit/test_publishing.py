@@ -1,19 +1,21 @@
 """Requests' rows share calls to Pub/Sub, and each request hears only of its own: no success before the acknowledgement."""
 
 import asyncio
+import json
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
+from google.api_core.exceptions import InvalidArgument, ServiceUnavailable
 from google.pubsub_v1 import PublisherClient
 
 from agents.intake.limits import SEGMENT, Incoming
 from agents.intake.segment import Received, read_message
 from agents.intake.storing import NotDurable, store_rows
 from agents.intake.verdicts import judge_events
-from agents.tools import publishing
+from agents.tools import publishing, spilling
 from agents.tools.bus import Outgoing
 from agents.tools.landing import FakeLanding
 from agents.tools.publishing import BatchingPublisher, FakePublisher, cut_calls
@@ -139,6 +141,62 @@ def test_a_stalled_pubsub_is_a_timeout_and_not_a_success(calls: Calls, monkeypat
     run(scenario)
 
 
+def test_an_outage_costs_one_request_its_wait_and_ends_with_one_success(
+    calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prevents: every request of an outage waiting for seconds; a service that never asks Pub/Sub again."""
+    monkeypatch.setattr(publishing, "PAUSE_SECONDS", 0.05)
+    calls.errors = [ServiceUnavailable("down")]  # pyright: ignore[reportUnknownMemberType, reportArgumentType]
+    calls.go.set()
+
+    async def scenario(publisher: BatchingPublisher) -> None:
+        with pytest.raises(ServiceUnavailable):
+            await publisher.publish(TOPIC, some(1))
+        with pytest.raises(publishing.NotTaken):
+            await publisher.publish(TOPIC, some(1))
+        await asyncio.sleep(0.1)
+        calls.go.clear()
+        trial = asyncio.ensure_future(publisher.publish(TOPIC, some(1)))
+        await let_run()
+        with pytest.raises(publishing.NotTaken):
+            await publisher.publish(TOPIC, some(1))
+        calls.go.set()
+        await trial
+        await publisher.publish(TOPIC, some(1))
+        assert calls.sizes == [1, 1, 1]
+
+    run(scenario)
+
+
+def test_a_refused_message_is_no_outage(calls: Calls) -> None:
+    """Prevents: one client's odd message that sends everybody's events through the landing bucket."""
+    calls.errors = [InvalidArgument("attribute too long")]
+    calls.go.set()
+
+    async def scenario(publisher: BatchingPublisher) -> None:
+        with pytest.raises(InvalidArgument):
+            await publisher.publish(TOPIC, some(1))
+        await publisher.publish(TOPIC, some(1))
+
+    run(scenario)
+
+
+def test_what_nobody_waits_for_any_more_is_not_sent(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents: an outage's requests piling up in memory, to be published a second time when it ends."""
+    monkeypatch.setattr(publishing, "ACK_SECONDS", 0.05)
+
+    async def scenario(publisher: BatchingPublisher) -> None:
+        first = asyncio.ensure_future(publisher.publish(TOPIC, some(1)))
+        await let_run()
+        outcomes = await asyncio.gather(first, publisher.publish(TOPIC, some(3)), return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [TimeoutError, TimeoutError]
+        calls.go.set()
+        await let_run()
+        assert calls.sizes == [1]
+
+    run(scenario)
+
+
 def test_more_than_a_call_takes_is_cut() -> None:
     assert [len(part) for part, _ in cut_calls(some(2500))] == [1000, 1000, 500]
     large = [Outgoing(data=b"x" * 1_500_000) for _ in range(5)]
@@ -177,6 +235,39 @@ def test_a_row_of_which_one_message_is_missing_is_spilled_whole() -> None:
     assert name.startswith("spill/2026-11-20/")
     assert data.count(b"\n") == 1, "the others are durable already"
     assert b'"m1"' in data
+
+
+class SlowLanding(FakeLanding):
+    """Takes its time for the first object."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = threading.Event()
+
+    def write(self, name: str, data: bytes) -> None:
+        if len(self.objects) < spilling.WRITES_UNDER_WAY:
+            assert self.go.wait(5)
+        super().write(name, data)
+
+
+def test_requests_that_spill_together_share_objects_and_lose_nobody() -> None:
+    """Prevents: an object a request in an outage, or rows with the id of another source's taken for written."""
+    landing, count = SlowLanding(), 50
+
+    async def scenario() -> None:
+        sources = [Received(source=f"source-{number}", received_at=NOW) for number in range(count)]
+        batches = [judge_events(Incoming(raws=[GOOD], limits=SEGMENT), read_message, source) for source in sources]
+        requests = [
+            asyncio.ensure_future(store_rows(batch, FakePublisher(TimeoutError()), landing)) for batch in batches
+        ]
+        await let_run()
+        landing.go.set()
+        await asyncio.gather(*requests)
+
+    asyncio.run(scenario())
+    assert len(landing.objects) == spilling.WRITES_UNDER_WAY + 1
+    lines = b"".join(landing.objects.values()).splitlines()
+    assert len({json.loads(line)["interaction"]["source"] for line in lines}) == len(lines) == count
 
 
 def test_when_nothing_takes_it_the_client_is_not_told_success() -> None:
