@@ -35,10 +35,10 @@ FROM argo.user_interactions
 GROUP BY slot
 ORDER BY slot
 """
-# What an identify or alias claims, except ids that are somebody's user_id: as the view has it.
+# What an identify or alias claims, except ids that are somebody's user_id: as the view identities has it.
 EVENTS = """
 WITH people AS (
-  SELECT DISTINCT user_id FROM argo.user_interactions WHERE user_id IS NOT NULL
+  SELECT DISTINCT user_id FROM argo.user_interactions WHERE user_id IS NOT NULL AND event_type <> 'alias'
 )
 SELECT
   events.event_id, events.source, events.producer, events.event_type, events.event_timestamp, events.received_at,
