@@ -13,7 +13,7 @@ def make_messages(row: Interaction | InvalidEvent) -> list[tuple[str, Outgoing]]
     """The messages that a row becomes: (topic, message)."""
     if isinstance(row, InvalidEvent):
         return [("invalid-events", Outgoing(data=encode(row), attributes={"failure": row.failure.value}))]
-    attributes = {"type": row.event_type[:256], "eventId": row.event_id, "source": row.source}
+    attributes = {"type": row.event_type[:256], "source": row.source}
     messages = [("user-interactions", Outgoing(data=encode(row), attributes=attributes))]
     if row.user_id:
         update = ProfileUpdate(

@@ -6,8 +6,9 @@ Owns batching and the wait for Pub/Sub's acknowledgement. Receiving is push, so 
 from __future__ import annotations
 
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 from agents.tools.once import once
 from agents.tools.settings import settings
@@ -19,12 +20,11 @@ if TYPE_CHECKING:
 ACK_SECONDS = 10.0  # how long a publish may wait for Pub/Sub before it counts as failed
 
 
-@dataclass(frozen=True, kw_only=True)
-class Outgoing:
+class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     """One message to publish."""
 
     data: bytes
-    attributes: dict[str, str] = field(default_factory=dict[str, str])
+    attributes: dict[str, str] = {}
 
 
 class Bus(Protocol):

@@ -5,25 +5,21 @@ and an idle service waits for no timer. `agents.tools.bus` publishes message by 
 cost more than everything else that collect does (`make bench`).
 A call that fails opens a circuit breaker for its topic: until a single further call has gone through, every publish
 fails at once, so that an outage costs one request its wait and not all of them. Of a failed call nothing is known: Pub/Sub
-may have some of its messages. Deliberately no spill: that is storing.py's.
+may have some of its messages. Deliberately no spill: that is storing.py's. The call itself is publish_call.py's.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import Coroutine, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from agents.tools.bus import Outgoing
 from agents.tools.once import once
+from agents.tools.publish_call import PublishCall, encode_message, encode_request
 from agents.tools.settings import settings
 from schemas import topology
-
-if TYPE_CHECKING:
-    from google.cloud.pubsub_v1 import PublisherClient
 
 # With the spill's own 5 seconds, an answer within the 10 after which the quickest SDK gives up (@segment/analytics-node).
 ACK_SECONDS = 4.0
@@ -33,6 +29,7 @@ CALL_BYTES = 4_000_000
 CALLS_UNDER_WAY = 4  # at most, of a topic
 # A further call starts only for so many messages: a call costs as much as publishing dozens of them (measured).
 FURTHER_CALL_MESSAGES = 100
+LEAST_CALL_SECONDS = 0.5  # for a call whose messages have waited behind a slow one
 
 
 class NotTaken(Exception):
@@ -47,11 +44,20 @@ class Publisher(Protocol):
         ...
 
 
-@dataclass(kw_only=True)
+class Call(Protocol):
+    """One Publish of the messages that `encode_message` made; `publish_call.PublishCall`, or a test's."""
+
+    def __call__(self, path: str, request: bytes, timeout_seconds: float) -> Coroutine[Any, Any, None]:
+        """Return once Pub/Sub has every message of the request."""
+        ...
+
+
+@dataclass(kw_only=True, slots=True)
 class _Waiting:
-    messages: list[Outgoing]
+    messages: list[bytes]
     done: asyncio.Future[None]
     size: int
+    since: float  # of the loop's clock
 
 
 @dataclass(kw_only=True)
@@ -79,10 +85,10 @@ class _Topic:
 class BatchingPublisher:
     """Google Pub/Sub. Belongs to one event loop."""
 
-    def __init__(self, client: PublisherClient) -> None:
-        self._client = client
+    def __init__(self, call: Call) -> None:
+        self._call = call
         self._topics: dict[str, _Topic] = {}
-        self._threads = ThreadPoolExecutor(2 * CALLS_UNDER_WAY, thread_name_prefix="publish")
+        self._calls: set[asyncio.Task[None]] = set()  # the loop itself keeps only weak references
 
     async def publish(self, topic: str, messages: list[Outgoing]) -> None:
         """Return once Pub/Sub has every message.
@@ -95,15 +101,20 @@ class BatchingPublisher:
         """
         state = self._topics.get(topic) or self._open_topic(topic)
         loop = asyncio.get_running_loop()
-        if state.is_open(loop.time()):
+        now = loop.time()
+        if state.is_open(now):
             raise NotTaken(f"Pub/Sub fails for {topic}")
-        parts = [_Waiting(messages=part, done=loop.create_future(), size=size) for part, size in cut_calls(messages)]
+        parts = [
+            _Waiting(messages=part, done=loop.create_future(), size=size, since=now)
+            for part, size in cut_calls([encode_message(message) for message in messages])
+        ]
         state.waiting += parts
-        self._schedule(state)
+        if not state.is_due and state.may_call():
+            state.is_due = True
+            loop.call_soon(self._start_calls, state)  # after the other requests of this turn
         try:
-            async with asyncio.timeout(ACK_SECONDS):
-                for part in parts:
-                    await part.done
+            for part in parts:
+                await part.done
         finally:
             for part in parts:  # what nobody waits for any more is not sent after all: it is spilled, or sent again
                 part.done.cancel()
@@ -113,36 +124,26 @@ class BatchingPublisher:
             raise PermissionError(f"{settings().service} may not publish to {topic!r}; topology.yaml grants it")
         return self._topics.setdefault(topic, _Topic(path=f"projects/{settings().project}/topics/{topic}"))
 
-    def _schedule(self, state: _Topic) -> None:
-        if not state.is_due and state.may_call():
-            state.is_due = True
-            asyncio.get_running_loop().call_soon(self._start_calls, state)  # after the other requests of this turn
-
     def _start_calls(self, state: _Topic) -> None:
         state.is_due = False
         state.waiting = [one for one in state.waiting if not one.done.done()]
         while state.waiting and state.may_call():
             taken = _take(state.waiting)
             state.under_way += 1
-            call = functools.partial(self._call, state.path, taken)
-            future = asyncio.get_running_loop().run_in_executor(self._threads, call)
-            future.add_done_callback(functools.partial(self._end_call, state, taken))
+            task = asyncio.get_running_loop().create_task(self._run_call(state, taken))
+            self._calls.add(task)
+            task.add_done_callback(self._calls.discard)
 
-    def _call(self, path: str, taken: list[_Waiting]) -> None:
-        from google.pubsub_v1 import PublisherClient
-        from google.pubsub_v1.types import PublishRequest
-
-        request = PublishRequest.pb()(topic=path)
-        add = request.messages.add
-        for waiting in taken:
-            for message in waiting.messages:
-                add(data=message.data, attributes=message.attributes)
-        # The plain call of the API, below the batching that google.cloud.pubsub_v1 puts on top of it.
-        PublisherClient.publish(self._client, request=PublishRequest.wrap(request), retry=_retry(), timeout=ACK_SECONDS)
-
-    def _end_call(self, state: _Topic, taken: list[_Waiting], call: asyncio.Future[None]) -> None:
+    async def _run_call(self, state: _Topic, taken: list[_Waiting]) -> None:
+        """One call, as long as the one that has waited longest may wait."""
+        left_seconds = taken[0].since + ACK_SECONDS - asyncio.get_running_loop().time()
+        request = encode_request(state.path, [message for one in taken for message in one.messages])
+        error: Exception | None = None
+        try:
+            await self._call(state.path, request, max(left_seconds, LEAST_CALL_SECONDS))
+        except Exception as caught:  # noqa: BLE001  # whatever it is, it is the answer to every request in the call
+            error = caught
         state.under_way -= 1
-        error = call.exception()
         if error is None:
             state.is_failing = False
         elif not _is_about_messages(error):
@@ -176,19 +177,21 @@ class FakePublisher:
         return [message for name, message in self.sent if name == topic]
 
 
-def cut_calls(messages: list[Outgoing]) -> Iterable[tuple[list[Outgoing], int]]:
+def cut_calls(messages: list[bytes]) -> Iterable[tuple[list[bytes], int]]:
     """Lists that each fit one call, with their sizes in bytes."""
-    part: list[Outgoing] = []
+    size = sum(map(len, messages))
+    if len(messages) <= CALL_MESSAGES and size <= CALL_BYTES:
+        return [(messages, size)] if messages else []
+    parts: list[tuple[list[bytes], int]] = []
+    part: list[bytes] = []
     size = 0
     for message in messages:
-        own = len(message.data) + 1000  # attributes and framing
-        if part and (len(part) == CALL_MESSAGES or size + own > CALL_BYTES):
-            yield part, size
+        if part and (len(part) == CALL_MESSAGES or size + len(message) > CALL_BYTES):
+            parts.append((part, size))
             part, size = [], 0
         part.append(message)
-        size += own
-    if part:
-        yield part, size
+        size += len(message)
+    return [*parts, (part, size)]
 
 
 def _take(waiting: list[_Waiting]) -> list[_Waiting]:
@@ -203,7 +206,7 @@ def _take(waiting: list[_Waiting]) -> list[_Waiting]:
     return taken
 
 
-def _is_about_messages(error: BaseException) -> bool:
+def _is_about_messages(error: Exception) -> bool:
     """Whether Pub/Sub works and only refuses what it was sent."""
     from google.api_core.exceptions import InvalidArgument
 
@@ -215,11 +218,5 @@ def publisher() -> Publisher:
     """The process's one publisher."""
     from google.cloud import pubsub_v1
 
-    return BatchingPublisher(pubsub_v1.PublisherClient())
-
-
-@once
-def _retry() -> object:
-    from google.api_core.retry import Retry
-
-    return Retry(initial=0.1, maximum=2.0, timeout=ACK_SECONDS)
+    transport: Any = pubsub_v1.PublisherClient().transport  # gRPC's, which its base class's type does not say
+    return BatchingPublisher(PublishCall(transport.grpc_channel))

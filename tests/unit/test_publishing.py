@@ -5,11 +5,13 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from google.api_core.exceptions import InvalidArgument, ServiceUnavailable
-from google.pubsub_v1 import PublisherClient
+from google.pubsub_v1.types import PublishRequest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agents.intake.limits import SEGMENT, Incoming
 from agents.intake.segment import Received, read_message
@@ -18,6 +20,7 @@ from agents.intake.verdicts import judge_events
 from agents.tools import publishing, spilling
 from agents.tools.bus import Outgoing
 from agents.tools.landing import FakeLanding
+from agents.tools.publish_call import encode_message, encode_request
 from agents.tools.publishing import BatchingPublisher, FakePublisher, cut_calls
 from agents.tools.settings import settings
 
@@ -30,35 +33,33 @@ class Calls:
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
-        self.go = threading.Event()
+        self.go = asyncio.Event()
         self.errors: list[Exception | None] = []
 
-    def __call__(self, _: object, **kwargs: Any) -> None:
+    async def __call__(self, path: str, request: bytes, timeout_seconds: float) -> None:
         number = len(self.sizes)
-        self.sizes.append(len(kwargs["request"].messages))
-        assert self.go.wait(5)
+        sent = read_request(request)
+        assert path == sent.topic == f"projects/argo-test/topics/{TOPIC}"
+        self.sizes.append(len(sent.messages))
+        async with asyncio.timeout(timeout_seconds):
+            await self.go.wait()
         if number < len(self.errors) and (error := self.errors[number]):
             raise error
 
 
+def read_request(request: bytes) -> PublishRequest:
+    """As the official types read it."""
+    read: Any = PublishRequest.deserialize(request)
+    return read
+
+
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[Calls]:
-    calls = Calls()
-
-    def publish(client: object, **kwargs: Any) -> None:
-        calls(client, **kwargs)
-
-    monkeypatch.setattr(PublisherClient, "publish", publish)
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "argo-test")
     monkeypatch.setenv("K_SERVICE", "collect")
     settings.cache_clear()
-    yield calls
-    calls.go.set()
+    yield Calls()
     settings.cache_clear()
-
-
-def make_publisher() -> BatchingPublisher:
-    return BatchingPublisher(cast("Any", object()))
 
 
 def some(count: int) -> list[Outgoing]:
@@ -69,8 +70,8 @@ async def let_run() -> None:
     await asyncio.sleep(0.05)
 
 
-def run(test: Callable[[BatchingPublisher], Any]) -> Any:
-    return asyncio.run(test(make_publisher()))
+def run(calls: Calls, test: Callable[[BatchingPublisher], Any]) -> Any:
+    return asyncio.run(test(BatchingPublisher(calls)))
 
 
 def test_nothing_is_answered_before_the_acknowledgement(calls: Calls) -> None:
@@ -81,7 +82,7 @@ def test_nothing_is_answered_before_the_acknowledgement(calls: Calls) -> None:
         calls.go.set()
         await request
 
-    run(scenario)
+    run(calls, scenario)
 
 
 def test_requests_that_come_meanwhile_share_the_next_call(calls: Calls) -> None:
@@ -96,7 +97,7 @@ def test_requests_that_come_meanwhile_share_the_next_call(calls: Calls) -> None:
         await asyncio.gather(*first, *waiting)
         assert calls.sizes == [5, 14]
 
-    run(scenario)
+    run(calls, scenario)
 
 
 def test_a_slow_call_does_not_hold_up_much_work(calls: Calls) -> None:
@@ -110,7 +111,7 @@ def test_a_slow_call_does_not_hold_up_much_work(calls: Calls) -> None:
         await asyncio.gather(*requests)
         assert sum(calls.sizes) == len(requests) * publishing.FURTHER_CALL_MESSAGES
 
-    run(scenario)
+    run(calls, scenario)
 
 
 def test_a_failed_call_fails_only_the_requests_in_it(calls: Calls) -> None:
@@ -124,21 +125,26 @@ def test_a_failed_call_fails_only_the_requests_in_it(calls: Calls) -> None:
         calls.go.set()
         return list(await asyncio.gather(bad, good, return_exceptions=True))
 
-    failed, fine = run(scenario)
+    failed, fine = run(calls, scenario)
     assert (type(failed), fine) == (ConnectionError, None)
 
 
 def test_a_stalled_pubsub_is_a_timeout_and_not_a_success(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publishing, "ACK_SECONDS", 0.05)
+    stop_early(monkeypatch)
+    monkeypatch.setattr(publishing, "PAUSE_SECONDS", 0.0)
 
     async def scenario(publisher: BatchingPublisher) -> None:
         with pytest.raises(TimeoutError):
             await publisher.publish(TOPIC, some(1))
-        calls.go.set()  # the late answer finds nobody waiting
-        await let_run()
+        calls.go.set()
         await publisher.publish(TOPIC, some(1))
 
-    run(scenario)
+    run(calls, scenario)
+
+
+def stop_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ACK_SECONDS", "LEAST_CALL_SECONDS"):
+        monkeypatch.setattr(publishing, name, 0.05)
 
 
 def test_an_outage_costs_one_request_its_wait_and_ends_with_one_success(
@@ -165,7 +171,7 @@ def test_an_outage_costs_one_request_its_wait_and_ends_with_one_success(
         await publisher.publish(TOPIC, some(1))
         assert calls.sizes == [1, 1, 1]
 
-    run(scenario)
+    run(calls, scenario)
 
 
 def test_a_refused_message_is_no_outage(calls: Calls) -> None:
@@ -178,35 +184,49 @@ def test_a_refused_message_is_no_outage(calls: Calls) -> None:
             await publisher.publish(TOPIC, some(1))
         await publisher.publish(TOPIC, some(1))
 
-    run(scenario)
+    run(calls, scenario)
 
 
 def test_what_nobody_waits_for_any_more_is_not_sent(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
     """Prevents: an outage's requests piling up in memory, to be published a second time when it ends."""
-    monkeypatch.setattr(publishing, "ACK_SECONDS", 0.05)
+    stop_early(monkeypatch)
 
     async def scenario(publisher: BatchingPublisher) -> None:
         first = asyncio.ensure_future(publisher.publish(TOPIC, some(1)))
-        await let_run()
+        await asyncio.sleep(0.01)
         outcomes = await asyncio.gather(first, publisher.publish(TOPIC, some(3)), return_exceptions=True)
         assert [type(outcome) for outcome in outcomes] == [TimeoutError, TimeoutError]
         calls.go.set()
         await let_run()
         assert calls.sizes == [1]
 
-    run(scenario)
+    run(calls, scenario)
 
 
 def test_more_than_a_call_takes_is_cut() -> None:
-    assert [len(part) for part, _ in cut_calls(some(2500))] == [1000, 1000, 500]
-    large = [Outgoing(data=b"x" * 1_500_000) for _ in range(5)]
-    assert [len(part) for part, _ in cut_calls(large)] == [2, 2, 1]
+    assert [len(part) for part, _ in cut_calls([b"x"] * 2500)] == [1000, 1000, 500]
+    large = [b"x" * 1_500_000] * 5
+    assert [(len(part), size) for part, size in cut_calls(large)] == [(2, 3_000_000), (2, 3_000_000), (1, 1_500_000)]
     assert list(cut_calls([])) == []
+
+
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=300)
+
+
+@given(st.lists(st.tuples(st.binary(max_size=20_000), st.dictionaries(TEXTS, TEXTS, max_size=4)), max_size=4))
+def test_the_bytes_of_a_call_are_what_the_official_types_read(
+    given_messages: list[tuple[bytes, dict[str, str]]],
+) -> None:
+    """Prevents: a message that Pub/Sub reads as another, or not at all."""
+    messages = [Outgoing(data=data, attributes=attributes) for data, attributes in given_messages]
+    request = read_request(encode_request("projects/p/topics/t", map(encode_message, messages)))
+    assert request.topic == "projects/p/topics/t"
+    assert [(message.data, dict(message.attributes)) for message in request.messages] == given_messages
 
 
 def test_a_topic_that_the_topology_does_not_grant_is_refused(calls: Calls) -> None:
     with pytest.raises(PermissionError, match="actions"):
-        run(lambda publisher: publisher.publish("actions", some(1)))
+        run(calls, lambda publisher: publisher.publish("actions", some(1)))
     assert calls.sizes == []
 
 
