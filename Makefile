@@ -69,6 +69,10 @@ deploy: $(STAMP) ## deploy a stack, after showing it (needs the pulumi CLI): mak
 	@$(NEEDS_PULUMI)
 	@pulumi -C pulumi up -s $(STACK)
 
+bill: $(STAMP) ## what a stack costs in a month: make bill STACK=dev, or STACK=prod LOAD=busy
+	@test -n "$(STACK)" || { echo "which stack? make bill STACK=dev | staging | prod [LOAD=idle | busy]"; exit 2; }
+	@cd pulumi && ../$(BIN)/python -m bill $(STACK) $(LOAD)
+
 lock: $(STAMP) ## write the installed versions to .ci/constraints.txt
 	@$(BIN)/python -m pip freeze --exclude-editable | LC_ALL=C sort -f > .ci/constraints.txt
 
@@ -76,4 +80,4 @@ clean: ## stop the laptop cloud, remove .venv and build
 	@test ! -x $(BIN)/python || { $(RUN) down; $(RUN) down --dir build/demo; } > /dev/null
 	@rm -rf $(VENV) build
 
-.PHONY: help setup demo up down status job replay logs check test bench render preview deploy lock clean
+.PHONY: help setup demo up down status job replay logs check test bench render preview deploy bill lock clean
