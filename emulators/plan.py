@@ -122,6 +122,8 @@ def _plan_function(settings: Settings, environment: Mapping[str, str], function:
         "K_SERVICE": function.name,
         "PORT": str(port),
     }
+    if function.public:  # whoever calls it may play the load balancer: nothing but this machine can
+        own["ARGO_BEHIND_LOAD_BALANCER"] = "true"
     return Service(
         name=function.name,
         kind=Kind.FUNCTION,

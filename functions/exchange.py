@@ -10,7 +10,9 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from agents.intake.enrichment.clues import Clues, read_clues
 from agents.intake.limits import Limits
+from agents.tools.settings import settings
 
 RETRY_AFTER_SECONDS = "5"
 Json = dict[str, Any]
@@ -68,6 +70,11 @@ def _gunzip(body: bytes, limits: Limits) -> bytes:
 def _too_large(what: str, limits: Limits) -> BadRequest:
     error = f"the {what} is larger than {limits.batch_bytes} bytes"
     return BadRequest(limits.too_large_status, error, "send smaller batches")
+
+
+def find_clues(request: Request) -> Clues:
+    """What the request shows besides its events."""
+    return read_clues(request.headers, behind_load_balancer=settings().behind_load_balancer)
 
 
 def answer(status: int, body: Json) -> Response:

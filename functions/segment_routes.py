@@ -14,7 +14,7 @@ from agents.intake.segment import Received, read_message
 from agents.intake.storing import store_rows
 from agents.intake.verdicts import judge_events, summarise
 from agents.tools import landing, publishing
-from functions.exchange import BadRequest, answer, read_body
+from functions.exchange import BadRequest, answer, find_clues, read_body
 from functions.write_keys import find_source
 
 PREFIX = "/v1/"
@@ -96,7 +96,7 @@ async def _take_events(request: Request, incoming: Incoming) -> dict[str, object
         source=await find_source(request, incoming.write_key),
         received_at=datetime.now(UTC),
         sent_at=incoming.sent_at,
-        user_agent=request.headers.get("user-agent"),
+        clues=find_clues(request),
     )
     batch = judge_events(incoming, read_message, received)
     await store_rows(batch, publishing.publisher(), landing.cloud_storage())

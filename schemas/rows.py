@@ -83,10 +83,15 @@ class Campaign(Row, frozen=True, kw_only=True):
 
 
 class Consent(Row, frozen=True, kw_only=True):
-    """What the person agreed to; absent means not asked."""
+    """What the person agreed to; absent means never asked, which for marketing counts as not given."""
 
     analytics: bool | None = None
     marketing: bool | None = None
+    do_not_track: Annotated[bool, Meta(description="The request said DNT: 1; nothing was filled in")] | None = None
+    global_privacy_control: (
+        Annotated[bool, Meta(description="The request said Sec-GPC: 1; nothing was filled in")] | None
+    ) = None
+    categories: Annotated[JsonText, Meta(description="Every consent category as the client sent it")] | None = None
 
 
 class Product(Row, frozen=True, kw_only=True):

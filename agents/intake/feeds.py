@@ -18,6 +18,7 @@ import msgspec
 
 from agents.errors import Poison
 from agents.intake import files
+from agents.intake.enrichment import enrich
 from agents.intake.outgoing import make_messages
 from agents.intake.refusal import Refusal
 from agents.intake.segment import Received, build_row, read_message, read_money, read_text, read_time
@@ -115,7 +116,7 @@ def _read_record(record: files.Record, feed: Feed, received: Received) -> tuple[
 
 
 def _feed_event(raw: object, received: Received) -> Messages:
-    return make_messages(read_message(raw, received))
+    return make_messages(enrich(read_message(raw, received), raw, received.clues))
 
 
 def _feed_product(raw: object, received: Received) -> Messages:

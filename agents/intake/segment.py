@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from agents.intake.enrichment import consent
+from agents.intake.enrichment.clues import NO_CLUES, Clues
 from agents.intake.refusal import Refusal
 from schemas import rows
 from schemas.messages import derive_id
@@ -32,12 +34,15 @@ Nested = TypeVar("Nested", bound=rows.Row)
 
 @dataclass(frozen=True, kw_only=True)
 class Received:
-    """How an event came: `sent_at` is the client's time of sending the batch, `origin` the file and line if any."""
+    """How an event came: `sent_at` is the client's time of sending the batch, `origin` the file and line if any.
+
+    `clues` is what the request shows besides its events.
+    """
 
     source: str
     received_at: datetime
     sent_at: datetime | None = None
-    user_agent: str | None = None
+    clues: Clues = NO_CLUES
     origin: str | None = None
 
 
@@ -78,7 +83,7 @@ def read_message(raw: object, received: Received) -> Interaction:
         "previous_id": ids["previousId"],
         "group_id": ids["groupId"],
         "traits": _to_json_text(read_object(message, "traits") or read_object(context, "traits")),
-        **_read_context(context, received),
+        **_read_context(context),
         **_read_properties(properties, message),
     }
     if call == "page" and values["page"] is None:
@@ -169,21 +174,21 @@ def _derive_event_id(message: Json, original: datetime | None, received: Receive
     return derive_id(received.source, received.origin or "", when, content)
 
 
-def _read_context(context: Json, received: Received) -> Json:
+def _read_context(context: Json) -> Json:
     return {
         "session_id": read_text(context, "sessionId"),
         "page": _pick(context, "page", rows.Page),
         "app": _pick(context, "app", rows.App),
-        "device": _read_device(context, received),
+        "device": _read_device(context),
         "location": _pick(context, "location", rows.Location),
         "campaign": _pick(context, "campaign", rows.Campaign),
-        "consent": _pick(context, "consent", rows.Consent),
+        "consent": _read_consent(context),
         "library": _read_library(context),
     }
 
 
-def _read_device(context: Json, received: Received) -> rows.Device | None:
-    user_agent = read_text(context, "userAgent") or received.user_agent
+def _read_device(context: Json) -> rows.Device | None:
+    user_agent = read_text(context, "userAgent")
     locale, timezone = read_text(context, "locale"), read_text(context, "timezone")
     kind = read_text(read_object(context, "device"), "type") if "device" in context else None
     system = read_text(read_object(context, "os"), "name") if "os" in context else None
@@ -191,6 +196,17 @@ def _read_device(context: Json, received: Received) -> rows.Device | None:
         return None
     # Every value is a text already, so nothing is left to check.
     return rows.Device(type=kind, os=system, user_agent=user_agent, locale=locale, timezone=timezone)
+
+
+def _read_consent(context: Json) -> rows.Consent | None:
+    """Segment's consent object, and the two columns by their own names, which come first."""
+    if context.get("consent") is None:
+        return None
+    given = read_object(context, "consent")
+    categories = read_object(given, "categoryPreferences")
+    known = {name: given[name] for name in consent.CATEGORIES if given.get(name) is not None}
+    values = {**consent.read_preferences(categories), **known, "categories": _to_json_text(categories)}
+    return build_row(rows.Consent, values) if any(value is not None for value in values.values()) else None
 
 
 def _read_library(context: Json) -> str | None:

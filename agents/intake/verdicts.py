@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from agents.intake.enrichment import enrich
 from agents.intake.limits import Incoming, Limits
 from agents.intake.personal import remove_personal
 from agents.intake.refusal import Refusal
@@ -77,7 +78,7 @@ def _judge_event(index: int, raw: object, incoming: Incoming, read: Reader, rece
     row = read(raw, received)
     if len(row.event_id) > limits.id_characters:
         raise Refusal(Failure.TOO_LARGE, f"{_name_id(limits)} may have {limits.id_characters} characters")
-    return row
+    return enrich(row, raw, received.clues)
 
 
 def _name_id(limits: Limits) -> str:

@@ -34,6 +34,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     secret_manager_endpoint: str = ""
     vertex_location: str = "global"
     default_model: str = "gemini-3.8-flash"
+    behind_load_balancer: bool = False
+    geoip_file: str = ""
 
 
 _VARIABLES = {
@@ -51,6 +53,8 @@ _VARIABLES = {
     "secret_manager_endpoint": "SECRET_MANAGER_ENDPOINT",
     "vertex_location": "GOOGLE_CLOUD_LOCATION",
     "default_model": "ARGO_DEFAULT_MODEL",
+    "behind_load_balancer": "ARGO_BEHIND_LOAD_BALANCER",
+    "geoip_file": "ARGO_GEOIP_FILE",
 }
 
 
@@ -68,6 +72,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     port = values.get("smtp_port", "587")
     if not port.isdigit():
         problems.append(f"SMTP_PORT is {port!r}; it must be a number")
+    behind = values.get("behind_load_balancer", "false")
+    if behind not in ("true", "false"):
+        problems.append(f"ARGO_BEHIND_LOAD_BALANCER is {behind!r}; it must be true or false")
     if problems:
         raise SettingsError("; ".join(problems))
     return msgspec.convert(values, Settings, strict=False)

@@ -1,6 +1,6 @@
 """The weather of the last two days in Redis, by rounded place and hour: what the feed brought, for who enriches events.
 
-Owns the keys, the rounding and how long an hour is kept. One hash an hour (`weather:2026-11-20T08`), one field a place
+Owns the keys and how long an hour is kept. One hash an hour (`weather:2026-11-20T08`), one field a place
 ("37.6,127.0"), so that a reader takes a whole hour in one question and then waits for nothing. Deliberately knows no
 feed and no event; history is the warehouse's.
 """
@@ -18,13 +18,12 @@ from msgspec import Meta
 
 from agents.tools.blackboard import client
 from agents.tools.once import once
+from agents.tools.places import Place, round_place
 from schemas.rows import Weather
 
 KEPT = timedelta(hours=48)  # a phone that was off for a weekend is the latest who still gets its weather
-PLACE_DECIMALS = 1  # about 11 km: a city, no house
 MAX_PLACES = 20_000  # of an hour that is read at once: 3 MB on the wire
 WRITE_ROWS = 1_000  # places in one command
-Place = tuple[float, float]  # rounded latitude and longitude in degrees
 log = logging.getLogger(__name__)
 
 
@@ -56,11 +55,6 @@ class WeatherStore(Protocol):
     def read_hour(self, hour: datetime) -> dict[Place, Weather]:
         """Everything that is known of one hour."""
         ...
-
-
-def round_place(latitude: float, longitude: float) -> Place:
-    """The place that an exact one belongs to."""
-    return round(latitude, PLACE_DECIMALS) + 0.0, round(longitude, PLACE_DECIMALS) + 0.0  # + 0.0: there is no -0.0
 
 
 def round_hour(time: datetime) -> datetime:
@@ -108,7 +102,7 @@ class RedisWeather:
         if not news:
             return
         with client().pipeline() as together:
-            together.hset(key, mapping=dict(news))
+            together.hset(key, mapping=dict(news))  # pyright: ignore[reportArgumentType] -- its mapping is invariant
             together.expireat(key, hour + KEPT)
             together.execute()
 

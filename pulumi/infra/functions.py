@@ -96,6 +96,10 @@ def describe_environment(
             "GOOGLE_CLOUD_LOCATION": settings.vertex_location,
             "ARGO_DEFAULT_MODEL": settings.default_model,
         }
+    if isinstance(access, Function) and access.public:
+        variables["ARGO_BEHIND_LOAD_BALANCER"] = "true"
+        if settings.geoip_file:
+            variables["ARGO_GEOIP_FILE"] = settings.geoip_file
     variables |= {url_variable(name): addresses[name] for name in access.calls}
     variables |= {audience_variable(name): door.audience for name, door in around.doors.items() if name in access.calls}
     return variables

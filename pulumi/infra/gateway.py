@@ -16,16 +16,8 @@ import pulumi_gcp as gcp
 from infra.armor import write_rules
 from infra.naming import function_host
 from infra.settings import Place
+from schemas.headers import LOAD_BALANCER_HEADERS
 from schemas.topology import Function
-
-# Where the client's address is, coarsely, as the load balancer knows it; a client that sends these itself is overruled.
-# https://cloud.google.com/load-balancing/docs/https/custom-headers-global#variables
-GEO_HEADERS = {
-    "x-client-region": "client_region",
-    "x-client-region-subdivision": "client_region_subdivision",
-    "x-client-city": "client_city",
-    "x-client-city-lat-long": "client_city_lat_long",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +89,7 @@ class Gateway(pulumi.ComponentResource):
             load_balancing_scheme="EXTERNAL_MANAGED",
             protocol="HTTPS",
             security_policy=self._make_policy(function).id,
-            custom_request_headers=[f"{name}:{{{variable}}}" for name, variable in GEO_HEADERS.items()],
+            custom_request_headers=[f"{name}:{value}" for name, value in LOAD_BALANCER_HEADERS.items()],
             log_config=gcp.compute.BackendServiceLogConfigArgs(enable=True, sample_rate=0.1),
             backends=[gcp.compute.BackendServiceBackendArgs(group=group.id)],
             opts=self._child,

@@ -51,6 +51,7 @@ class StackSettings:
     google_client_id: str = ""
     vertex_location: str = "global"
     default_model: str = "gemini-3.8-flash"
+    geoip_file: str = ""
     public_min_instances: int = 0
     requests_per_minute_per_ip: int = 600
     api_gateway_region: str = "asia-northeast1"
