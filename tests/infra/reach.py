@@ -109,13 +109,25 @@ def gather(place: Place) -> Evidence:
                 _note(known[part.id], found)
             elif part.id in module.defined:
                 found.places.add((module.name, part.id))
+    if "pkgutil.iter_modules" in found.outside:  # a package that finds its own modules uses what all of them offer
+        found.places |= set(_list_functions(f"{module.name}."))
     return found
+
+
+def _list_functions(prefix: str) -> Iterator[Place]:
+    for name, module in read_modules().items():
+        if name.startswith(prefix):
+            yield from (
+                (name, defined) for defined, node in module.defined.items() if isinstance(node, ast.FunctionDef)
+            )
 
 
 def _note(target: str, found: Evidence) -> None:
     """A dotted name: a place of ours, through whatever re-exports it, or something outside."""
     owner, _, name = target.rpartition(".")
     modules = read_modules()
+    if target in modules:  # a module: what is used of it is named where it is used
+        return
     if owner in modules and name in modules[owner].defined:
         found.places.add((owner, name))
     elif owner in modules and name in modules[owner].imported:

@@ -33,8 +33,6 @@ READS, WRITES = {"get_blob", "list_blobs"}, {"upload_from_string", "upload_from_
 
 # Declared a little ahead of code that is being written (2026-11-20); an entry here is a right that nobody needs yet.
 AHEAD = {
-    ("collect", "stores", "blackboard"),
-    ("ingest", "stores", "blackboard"),
     ("agent-user-context", "stores", "graph"),
     ("agent-user-context", "secrets", "neo4j-password"),
 }
