@@ -97,6 +97,7 @@ async def _take_events(request: Request, incoming: Incoming) -> dict[str, object
         received_at=datetime.now(UTC),
         sent_at=incoming.sent_at,
         clues=find_clues(request),
+        call=incoming.call,
     )
     batch = judge_events(incoming, read_message, received)
     await store_rows(batch, publishing.publisher(), landing.cloud_storage())

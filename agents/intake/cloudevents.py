@@ -21,10 +21,11 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from agents.intake.limits import CLOUDEVENTS, Incoming, measure_events
+from agents.intake.limits import CLOUDEVENTS, Incoming
+from agents.intake.messages import read_raw, read_time
 from agents.intake.reading import NotJson, decode_json
 from agents.intake.refusal import Refusal
-from agents.intake.segment import CALLS, Received, build_row, read_message, read_time, trust_time
+from agents.intake.segment import CALLS, Received, build_row, read_message, trust_time
 from schemas.rows import Failure, Interaction
 
 STRUCTURED = "application/cloudevents+json"
@@ -72,14 +73,15 @@ def read_request(headers: Mapping[str, str], body: bytes) -> Incoming:
 
 
 def read_event(raw: object, received: Received) -> Interaction:
-    """One CloudEvent as a row.
+    """One CloudEvent (its bytes as msgspec.Raw, or its JSON value) as a row.
 
     Raises:
         Refusal: with the typed failure and what to fix.
     """
-    if not isinstance(raw, dict):
-        raise Refusal(Failure.NOT_AN_OBJECT, f"a CloudEvent must be a JSON object, not {type(raw).__name__}")
-    given: Json = raw
+    value = read_raw(raw)
+    if not isinstance(value, dict):
+        raise Refusal(Failure.NOT_AN_OBJECT, f"a CloudEvent must be a JSON object, not {type(value).__name__}")
+    given: Json = value
     event: Json = {key: value for key, value in given.items() if value is not None}  # JSON format: null is absent
     _check_attributes(event)
     data = _read_data(event)
@@ -90,13 +92,13 @@ def read_event(raw: object, received: Received) -> Interaction:
 
 
 def _read_batch(body: bytes) -> Incoming:
-    events = decode_json(body)
-    if not isinstance(events, list):
-        raise ValueError(f"a batch must be a JSON array, not {type(events).__name__}")
-    raws: list[object] = events
+    try:
+        raws: list[msgspec.Raw] = decode_json(body, list[msgspec.Raw])
+    except msgspec.ValidationError:
+        raise ValueError(f"a batch must be a JSON array, not {type(decode_json(body)).__name__}") from None
     if len(raws) > CLOUDEVENTS.refused_events:
         raise TooLarge(f"a batch may have {CLOUDEVENTS.batch_events} events; this one has {len(raws)}")
-    return Incoming(raws=raws, limits=CLOUDEVENTS, sizes=measure_events(body, CLOUDEVENTS, inside_object=False))
+    return Incoming(raws=raws, limits=CLOUDEVENTS)
 
 
 def _read_binary(headers: Mapping[str, str], media_type: str, body: bytes) -> Json:

@@ -19,9 +19,10 @@ import msgspec
 from agents.errors import Poison
 from agents.intake import files
 from agents.intake.enrichment import enrich
+from agents.intake.messages import read_text, read_time
 from agents.intake.outgoing import make_messages
 from agents.intake.refusal import Refusal
-from agents.intake.segment import Received, build_row, read_message, read_money, read_text, read_time
+from agents.intake.segment import Received, build_row, read_message, read_money
 from agents.intake.verdicts import make_invalid, to_refusal
 from agents.tools.bus import Bus, Outgoing
 from agents.tools.landing import Landing

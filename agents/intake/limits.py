@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-
-import msgspec
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,23 +40,13 @@ CLOUDEVENTS = Limits(
 
 @dataclass(frozen=True, kw_only=True)
 class Incoming:
-    """What one request brings: events as JSON values, and the sizes in bytes that they had on the wire if any is large."""
+    """What one request brings: each event as the bytes of its place in the body (msgspec.Raw), or as a JSON value.
 
-    raws: list[object]
+    `call` is what the route says about every event, if it does.
+    """
+
+    raws: list[Any]
     limits: Limits
-    sizes: list[int] | None = None
+    call: str | None = None
     sent_at: datetime | None = None
     write_key: str = ""
-
-
-class _Batch(msgspec.Struct):
-    batch: list[msgspec.Raw]
-
-
-def measure_events(body: bytes, limits: Limits, *, inside_object: bool) -> list[int] | None:
-    """The wire size of each event of a batch that decoded well, or None when the body itself is below an event's limit."""
-    if len(body) <= limits.event_bytes:
-        return None
-    if inside_object:
-        return [len(raw) for raw in msgspec.json.decode(body, type=_Batch).batch]
-    return [len(raw) for raw in msgspec.json.decode(body, type=list[msgspec.Raw])]

@@ -9,12 +9,15 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
-from agents.intake.limits import SEGMENT, Incoming, measure_events
+import msgspec
+
+from agents.intake.limits import SEGMENT, Incoming
+from agents.intake.messages import read_time
 from agents.intake.reading import NotJson, decode_json
 from agents.intake.refusal import Refusal
-from agents.intake.segment import CALLS, read_time
+from agents.intake.segment import CALLS
 
 BATCH = "batch"
 # Long routes, and the letters of the browser SDK: https://github.com/segmentio/analytics-next. "a" is alias.
@@ -24,10 +27,21 @@ ROUTES: Mapping[str, str] = {
     **dict.fromkeys((BATCH, "b", "import"), BATCH),
 }
 Json = dict[str, Any]
+Body = TypeVar("Body", bound=msgspec.Struct)
 
 
 class TooLarge(ValueError):
     """The request as a whole is over a published limit."""
+
+
+class _Keyed(msgspec.Struct, rename="camel"):
+    write_key: Any = ""
+
+
+class _Batch(_Keyed, rename="camel"):
+    batch: list[msgspec.Raw] | None = None
+    sent_at: Any = None
+    context: Any = None
 
 
 def read_request(call: str, body: bytes) -> Incoming:
@@ -37,19 +51,23 @@ def read_request(call: str, body: bytes) -> Incoming:
         TooLarge: one message over an event's limit, or a list that no client's batch is.
         ValueError: the body cannot be read; the message says why.
     """
-    try:
-        given = decode_json(body)
-    except NotJson as error:
-        raise ValueError(f"the body is {error}") from None
-    if not isinstance(given, dict):
-        raise ValueError("the body must be a JSON object")
-    message: Json = given
     if call == BATCH:
-        return _read_batch(message, body)
+        return _read_batch(body)
+    keyed = _read_body(body, _Keyed)
     if len(body) > SEGMENT.event_bytes:
         raise TooLarge(f"an event may have {SEGMENT.event_bytes} bytes; this one has {len(body)}")
-    key = take_key(message)
-    return Incoming(raws=[{**message, "type": call}], limits=SEGMENT, write_key=key)
+    return Incoming(raws=[msgspec.Raw(body)], limits=SEGMENT, call=call, write_key=_to_key(keyed.write_key))
+
+
+def _read_body(body: bytes, shape: type[Body]) -> Body:
+    try:
+        return decode_json(body, shape)
+    except NotJson as error:
+        raise ValueError(f"the body is {error}") from None
+    except msgspec.ValidationError:
+        if isinstance(decode_json(body), dict):
+            raise ValueError('batch must be a list: send {"batch": [...]}') from None
+        raise ValueError("the body must be a JSON object") from None
 
 
 def read_pixel(call: str, query: Iterable[tuple[str, str]]) -> Incoming:
@@ -67,37 +85,54 @@ def read_pixel(call: str, query: Iterable[tuple[str, str]]) -> Incoming:
 
 def take_key(message: Json) -> str:
     """The write key of a message, which is taken out of it: it must never be stored."""
-    key = message.pop("writeKey", None)
-    return key if isinstance(key, str) else ""
+    return _to_key(message.pop("writeKey", None))
 
 
-def _read_batch(message: Json, body: bytes) -> Incoming:
-    raws = message.get("batch")
-    if not isinstance(raws, list):
+def _to_key(given: object) -> str:
+    return given if isinstance(given, str) else ""
+
+
+def _read_batch(body: bytes) -> Incoming:
+    given = _read_body(body, _Batch)
+    events = given.batch
+    if events is None:
         raise ValueError('batch must be a list: send {"batch": [...]}')
-    events: list[object] = raws
     if len(events) > SEGMENT.refused_events:
         raise TooLarge(f"a batch may have {SEGMENT.batch_events} events; this one has {len(events)}")
     try:
-        sent_at = read_time(message, "sentAt")
+        sent_at = read_time({"sentAt": given.sent_at}, "sentAt")
     except Refusal as refusal:
         raise ValueError(refusal.reason) from None
-    keys = [take_key(message), *(take_key(raw) for raw in events if isinstance(raw, dict) and "writeKey" in raw)]
-    context = message.get("context")
+    context: Any = given.context
     return Incoming(
         raws=[_inherit(raw, context) for raw in events] if isinstance(context, dict) and context else events,
         limits=SEGMENT,
-        sizes=measure_events(body, SEGMENT, inside_object=True),
         sent_at=sent_at,
-        write_key=next(filter(None, keys), ""),  # the browser SDK puts it into each message of a batch
+        write_key=_to_key(given.write_key) or _find_key(events),
     )
 
 
-def _inherit(raw: object, context: Json) -> object:
+def _find_key(events: list[msgspec.Raw]) -> str:
+    """The browser SDK puts the key into each message of a batch."""
+    for raw in events:
+        try:
+            key = _to_key(msgspec.json.decode(raw, type=_Keyed).write_key)
+        except msgspec.ValidationError:  # no object: it gets its verdict later
+            continue
+        if key:
+            return key
+    return ""
+
+
+def _inherit(raw: msgspec.Raw, context: Json) -> object:
     """Give a message the batch's context where it has none (Segment: batch context is merged into each message)."""
-    if not isinstance(raw, dict):
+    try:
+        given = decode_json(bytes(raw))
+    except NotJson:
         return raw
-    own: Json = raw
+    if not isinstance(given, dict):
+        return raw
+    own: Json = given
     inner = own.get("context") or {}
     return {**own, "context": {**context, **inner}} if isinstance(inner, dict) else own
 

@@ -11,6 +11,7 @@ import msgspec
 
 from agents.intake.enrichment import enrich
 from agents.intake.limits import Incoming, Limits
+from agents.intake.messages import read_raw
 from agents.intake.personal import remove_personal
 from agents.intake.refusal import Refusal
 from agents.intake.segment import Received
@@ -22,8 +23,7 @@ Reader = Callable[[object, Received], Interaction]
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What became of one event of a batch."""
 
     event_id: str
@@ -71,10 +71,8 @@ def _judge_event(index: int, raw: object, incoming: Incoming, read: Reader, rece
     limits = incoming.limits
     if index >= limits.batch_events:
         raise Refusal(Failure.TOO_LARGE, f"a batch may have {limits.batch_events} events; send the rest in another")
-    if incoming.sizes and incoming.sizes[index] > limits.event_bytes:
-        raise Refusal(
-            Failure.TOO_LARGE, f"an event may have {limits.event_bytes} bytes; this one has {incoming.sizes[index]}"
-        )
+    if type(raw) is msgspec.Raw and len(raw) > limits.event_bytes:
+        raise Refusal(Failure.TOO_LARGE, f"an event may have {limits.event_bytes} bytes; this one has {len(raw)}")
     row = read(raw, received)
     if len(row.event_id) > limits.id_characters:
         raise Refusal(Failure.TOO_LARGE, f"{_name_id(limits)} may have {limits.id_characters} characters")
@@ -95,8 +93,13 @@ def to_refusal(error: Exception) -> Refusal:
 
 def make_invalid(raw: object, refusal: Refusal, received: Received) -> InvalidEvent:
     """The row that keeps a refused event: readable ids, the typed reason, the payload without personal fields."""
-    message: dict[str, Any] = raw if isinstance(raw, dict) else {}
-    payload = msgspec.json.encode(remove_personal(raw), order="sorted").decode()
+    try:
+        value = read_raw(raw)
+    except Refusal:
+        value = None  # bytes that nobody can read cannot be rid of personal fields either
+    message: dict[str, Any] = value if isinstance(value, dict) else {}
+    message.pop("writeKey", None)
+    payload = msgspec.json.encode(remove_personal(value), order="sorted").decode()
     given_id = message.get("messageId") or message.get("id")
     return InvalidEvent(
         event_id=_short(given_id) or derive_id(received.source, received.origin or "", payload),

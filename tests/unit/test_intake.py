@@ -74,7 +74,7 @@ def refuse(raw: object) -> Refusal:
         ({**TRACK, "properties": {"revenue": True}}, Failure.WRONG_TYPE, "revenue"),
         ({**TRACK, "properties": {"products": [{"name": "bag"}]}}, Failure.MISSING_FIELD, "product_id"),
         ({**TRACK, "userId": {"id": 1}}, Failure.WRONG_TYPE, "userId"),
-        ({**TRACK, "messageId": "x" * 300}, Failure.WRONG_TYPE, "event_id"),
+        ({**TRACK, "messageId": "x" * 300}, Failure.WRONG_TYPE, "messageId"),
         ({**TRACK, "context": {"location": {"latitude": 100}}}, Failure.WRONG_TYPE, "latitude"),
         ({"type": "group", "userId": "u"}, Failure.MISSING_FIELD, "groupId"),
         ({"type": "alias", "userId": "u"}, Failure.MISSING_FIELD, "previousId"),
@@ -109,6 +109,36 @@ def test_a_track_event_fills_the_wide_row() -> None:
     assert row.page.url == "https://a.example"
     assert (row.session_id, row.library) == ("s", "lib 1")
     assert b"10.1.2.3" not in msgspec.json.encode(row), "an IP address is personal data and must not be kept"
+
+
+def test_every_column_gets_its_own_value() -> None:
+    """Prevents: two columns that change places."""
+    names = Interaction.__struct_fields__
+    texts = {key: f"the {key}" for key in ("messageId", "userId", "anonymousId", "previousId", "groupId", "event")}
+    objects = {"page": {"url": "the page"}, "app": {"name": "the app"}, "campaign": {"name": "the campaign"}}
+    context = {
+        **objects, "sessionId": "the sessionId", "locale": "the locale", "location": {"city": "the city"},
+        "consent": {"marketing": False}, "library": {"name": "the library"},
+    }  # fmt: skip
+    raw: dict[str, Any] = {
+        **texts, "type": "track", "context": context, "traits": {"a": "the traits"},
+        "properties": {"order_id": "the order", "revenue": 7, "currency": "EUR", "sku": "the sku"},
+        "timestamp": "2026-11-20T07:00:00Z", "sentAt": "2026-11-20T07:30:00Z",
+    }  # fmt: skip
+    row = json.loads(msgspec.json.encode(read_message(raw, RECEIVED)))
+    assert row == {
+        "event_id": "the messageId", "event_type": "the_event", "event_timestamp": "2026-11-20T07:30:00Z",
+        "received_at": "2026-11-20T08:00:00Z", "source": "web", "event_name": "the event",
+        "client_timestamp": "2026-11-20T07:00:00Z", "sent_at": "2026-11-20T07:30:00Z", "user_id": "the userId",
+        "anonymous_id": "the anonymousId", "previous_id": "the previousId", "group_id": "the groupId",
+        "session_id": "the sessionId", "order_id": "the order", "revenue": "7", "currency": "EUR",
+        "page": {"url": "the page"}, "app": {"name": "the app"}, "device": {"locale": "the locale"},
+        "location": {"city": "the city"}, "campaign": {"name": "the campaign"}, "consent": {"marketing": False},
+        "products": [{"product_id": "the sku"}], "traits": '{"a":"the traits"}', "library": "the library",
+        "properties": '{"order_id":"the order","revenue":7,"currency":"EUR","sku":"the sku"}',
+    }  # fmt: skip
+    assert set(names) - set(row) == {"producer", "weather"}, "and there is none that this test forgets"
+    assert read_message(msgspec.Raw(msgspec.json.encode(raw)), RECEIVED) == read_message(raw, RECEIVED)
 
 
 def test_the_clients_clock_error_is_taken_out() -> None:

@@ -12,6 +12,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
+import msgspec
+
+from agents.intake.messages import read_raw
 from agents.tools.places import Place, make_location
 from schemas.headers import CITY, COORDINATES, COUNTRY, REGION
 from schemas.rows import Interaction, Location
@@ -70,6 +73,10 @@ def attribute_clues(row: Interaction, raw: object, clues: Clues) -> Clues:
 
 def _find_address(raw: object) -> str | None:
     """context.ip, which a server that speaks for a person may give (Segment's common fields)."""
+    if isinstance(raw, msgspec.Raw):
+        if b'"ip"' not in bytes(raw):  # nearly always, and then there is nothing to decode
+            return None
+        raw = read_raw(raw)
     if not isinstance(raw, dict):
         return None
     event: dict[str, Any] = raw
