@@ -183,7 +183,10 @@ def create_buckets(topology: Topology, project: str) -> None:
 
 
 def create_warehouse(topology: Topology, project: str) -> None:
-    """The dataset, its tables, and its views in the order in which they read each other."""
+    """The dataset, its tables, and its views in the order in which they read each other.
+
+    As in the cloud a view takes the descriptions of its columns only once it is there.
+    """
     from google.auth.credentials import AnonymousCredentials
     from google.cloud import bigquery
 
@@ -199,8 +202,10 @@ def create_warehouse(topology: Topology, project: str) -> None:
         client.create_table(bigquery.Table.from_api_repr(resource), exists_ok=True, timeout=_CALL_SECONDS)
     for view in warehouse.views():
         described = bigquery.Table(f"{project}.{topology.dataset}.{view.name}")
-        described.view_query, described.description = view.query, view.description
-        client.create_table(described, exists_ok=True, timeout=_CALL_SECONDS)
+        described.view_query, described.description = view.bind(project, topology.dataset), view.description
+        made = client.create_table(described, exists_ok=True, timeout=_CALL_SECONDS)
+        made.schema = [bigquery.SchemaField.from_api_repr(field) for field in view.fields]
+        client.update_table(made, ["schema"], timeout=_CALL_SECONDS)
 
 
 def create_constraints() -> None:

@@ -1,4 +1,4 @@
-"""Writes what other tools read of the contracts: BigQuery table files, JSON Schemas, the topology's meta-schema.
+"""Writes what other tools read of the contracts: BigQuery tables, views' columns, JSON Schemas, the topology's meta-schema.
 
 `python -m schemas.render` rewrites the committed files; a test fails when they are not what the types say.
 """
@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from schemas import messages, rows, topology
+from schemas import analyser, messages, rows, topology
 
 ROOT = Path(__file__).parent
 _SCALARS: dict[type[inspect.Type], str] = {
@@ -85,9 +85,11 @@ def _unwrap(kind: inspect.Type) -> tuple[inspect.Type, str, bool]:
 
 def render_all() -> dict[Path, str]:
     """Every rendered file with its text."""
-    files = {ROOT / "topology.schema.json": topology.json_schema()}
-    for name, table in rows.TABLES.items():
-        files[ROOT / "bigquery" / "tables" / f"{name}.json"] = table_resource(table)
+    files: dict[Path, Any] = {ROOT / "topology.schema.json": topology.json_schema()}
+    tables = {name: table_resource(table) for name, table in rows.TABLES.items()}
+    views = analyser.describe_views({name: resource["schema"]["fields"] for name, resource in tables.items()})
+    files |= {ROOT / "bigquery" / "tables" / f"{name}.json": resource for name, resource in tables.items()}
+    files |= {ROOT / "bigquery" / "columns" / f"{name}.json": fields for name, fields in views.items()}
     for name, kind in _DOCUMENTS.items():
         files[ROOT / "json" / f"{name}.schema.json"] = msgspec.json.schema(kind)
     return {path: json.dumps(content, indent=2, ensure_ascii=False) + "\n" for path, content in files.items()}

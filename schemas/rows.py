@@ -37,62 +37,62 @@ def encode(row: msgspec.Struct) -> bytes:
 class Page(Row, frozen=True, kw_only=True):
     """Where on the web."""
 
-    url: str | None = None
-    path: str | None = None
-    title: str | None = None
-    referrer: str | None = None
-    search: str | None = None
+    url: Annotated[str, Meta(description="Address, as the client sent it")] | None = None
+    path: Annotated[str, Meta(description="Path of the address")] | None = None
+    title: Annotated[str, Meta(description="Title of the page")] | None = None
+    referrer: Annotated[str, Meta(description="Address of the page before")] | None = None
+    search: Annotated[str, Meta(description="Query string of the address")] | None = None
 
 
 class App(Row, frozen=True, kw_only=True):
     """Which app."""
 
-    name: str | None = None
-    version: str | None = None
-    build: str | None = None
+    name: Annotated[str, Meta(description="Name of the app")] | None = None
+    version: Annotated[str, Meta(description="Version that people see")] | None = None
+    build: Annotated[str, Meta(description="Build number")] | None = None
 
 
 class Device(Row, frozen=True, kw_only=True):
     """With what."""
 
-    type: str | None = None
-    os: str | None = None
-    browser: str | None = None
-    user_agent: str | None = None
-    locale: str | None = None
-    timezone: str | None = None
+    type: Annotated[str, Meta(description="Kind of device, such as mobile or desktop")] | None = None
+    os: Annotated[str, Meta(description="Operating system")] | None = None
+    browser: Annotated[str, Meta(description="Browser")] | None = None
+    user_agent: Annotated[str, Meta(description="User agent as it was sent")] | None = None
+    locale: Annotated[str, Meta(description="Language and country, such as ko-KR")] | None = None
+    timezone: Annotated[str, Meta(description="IANA time zone, such as Asia/Seoul")] | None = None
 
 
 class Location(Row, frozen=True, kw_only=True):
     """Where on earth, coarse. Latitude and longitude are degrees as FLOAT64; views make points of them."""
 
-    country: str | None = None
-    region: str | None = None
-    city: str | None = None
-    latitude: Annotated[float, Meta(ge=-90, le=90)] | None = None
-    longitude: Annotated[float, Meta(ge=-180, le=180)] | None = None
+    country: Annotated[str, Meta(description="Country")] | None = None
+    region: Annotated[str, Meta(description="State, province or region")] | None = None
+    city: Annotated[str, Meta(description="City")] | None = None
+    latitude: Annotated[float, Meta(ge=-90, le=90, description="Degrees north, -90 to 90")] | None = None
+    longitude: Annotated[float, Meta(ge=-180, le=180, description="Degrees east, -180 to 180")] | None = None
 
 
 class Weather(Row, frozen=True, kw_only=True):
     """What the weather was there and then."""
 
-    condition: str | None = None
-    temperature_celsius: float | None = None
+    condition: Annotated[str, Meta(description="In a word, such as rain")] | None = None
+    temperature_celsius: Annotated[float, Meta(description="Air temperature in degrees Celsius")] | None = None
 
 
 class Campaign(Row, frozen=True, kw_only=True):
     """What brought the person here (UTM)."""
 
-    source: str | None = None
-    medium: str | None = None
-    name: str | None = None
+    source: Annotated[str, Meta(description="utm_source: who sent the person")] | None = None
+    medium: Annotated[str, Meta(description="utm_medium: by what means, such as email")] | None = None
+    name: Annotated[str, Meta(description="utm_campaign")] | None = None
 
 
 class Consent(Row, frozen=True, kw_only=True):
     """What the person agreed to; absent means never asked, which for marketing counts as not given."""
 
-    analytics: bool | None = None
-    marketing: bool | None = None
+    analytics: Annotated[bool, Meta(description="Whether to be measured")] | None = None
+    marketing: Annotated[bool, Meta(description="Whether to be written to")] | None = None
     do_not_track: Annotated[bool, Meta(description="The request said DNT: 1; nothing was filled in")] | None = None
     global_privacy_control: (
         Annotated[bool, Meta(description="The request said Sec-GPC: 1; nothing was filled in")] | None
@@ -103,12 +103,12 @@ class Consent(Row, frozen=True, kw_only=True):
 class Product(Row, frozen=True, kw_only=True):
     """One product of an event."""
 
-    product_id: Id
-    name: str | None = None
-    category: str | None = None
-    brand: str | None = None
+    product_id: Annotated[Id, Meta(description="Id in the shop: product_id, else sku")]
+    name: Annotated[str, Meta(description="Name as the event has it")] | None = None
+    category: Annotated[str, Meta(description="Category")] | None = None
+    brand: Annotated[str, Meta(description="Brand")] | None = None
     price: Annotated[Decimal, Meta(description="Price of one, in the event's currency")] | None = None
-    quantity: int | None = None
+    quantity: Annotated[int, Meta(description="How many; absent means one")] | None = None
 
 
 class Interaction(Row, frozen=True):
@@ -130,19 +130,19 @@ class Interaction(Row, frozen=True):
     user_id: Annotated[Id, Meta(description="Known person")] | None = None
     anonymous_id: Annotated[Id, Meta(description="Unknown person, by device")] | None = None
     previous_id: Annotated[Id, Meta(description="alias: the id that user_id replaces")] | None = None
-    group_id: Id | None = None
-    session_id: Id | None = None
-    order_id: Id | None = None
+    group_id: Annotated[Id, Meta(description="Account, company or household of the person")] | None = None
+    session_id: Annotated[Id, Meta(description="Visit; unique for its source and device only")] | None = None
+    order_id: Annotated[Id, Meta(description="Order; several events may report the same one")] | None = None
     revenue: Annotated[Decimal, Meta(description="Money of the event, in currency")] | None = None
     currency: Annotated[str, Meta(description="ISO 4217")] | None = None
-    page: Page | None = None
-    app: App | None = None
-    device: Device | None = None
-    location: Location | None = None
-    weather: Weather | None = None
-    campaign: Campaign | None = None
-    consent: Consent | None = None
-    products: list[Product] = []
+    page: Annotated[Page, Meta(description="Where on the web")] | None = None
+    app: Annotated[App, Meta(description="Which app")] | None = None
+    device: Annotated[Device, Meta(description="With what device")] | None = None
+    location: Annotated[Location, Meta(description="Where on earth, coarse")] | None = None
+    weather: Annotated[Weather, Meta(description="What the weather was there and then")] | None = None
+    campaign: Annotated[Campaign, Meta(description="What brought the person here (UTM)")] | None = None
+    consent: Annotated[Consent, Meta(description="What the person agreed to; absent means not asked")] | None = None
+    products: Annotated[list[Product], Meta(description="Products of the event, in its order")] = []
     traits: Annotated[JsonText, Meta(description="What identify says about the person")] | None = None
     properties: Annotated[JsonText, Meta(description="Everything else that the client sent")] | None = None
     library: Annotated[str, Meta(description="SDK and version")] | None = None
@@ -167,13 +167,13 @@ class InvalidEvent(Row, frozen=True, kw_only=True):
     """One refused event (table invalid_events). Addresses and declared personal fields are gone before it gets here."""
 
     event_id: Annotated[Id, Meta(description="The event's own id, or one derived from its content")]
-    received_at: Annotated[datetime, Meta(tz=True)]
-    source: str
-    failure: Failure
+    received_at: Annotated[datetime, Meta(tz=True, description="When it arrived")]
+    source: Annotated[str, Meta(description="The source that the write key belongs to")]
+    failure: Annotated[Failure, Meta(description="Why it was refused, from a closed list (schemas.rows.Failure)")]
     reason: Annotated[str, Meta(description="What to fix, naming the key and the value's type")]
-    event_type: str | None = None
-    user_id: str | None = None
-    anonymous_id: str | None = None
+    event_type: Annotated[str, Meta(description="Its type, as far as it could be read")] | None = None
+    user_id: Annotated[str, Meta(description="Known person, as far as it could be read")] | None = None
+    anonymous_id: Annotated[str, Meta(description="Unknown person, as far as it could be read")] | None = None
     origin: Annotated[str, Meta(description="http, or gs://bucket/object#line")] | None = None
     payload: Annotated[JsonText, Meta(description="The event as it came, without personal fields")] | None = None
 
@@ -181,27 +181,27 @@ class InvalidEvent(Row, frozen=True, kw_only=True):
 class ProductUpdate(Row, frozen=True, kw_only=True):
     """One version of one product (table product_updates; the view product_catalog keeps the latest)."""
 
-    product_id: Id
-    updated_at: Annotated[datetime, Meta(tz=True)]
-    name: str | None = None
-    category: str | None = None
-    brand: str | None = None
-    price: Decimal | None = None
-    currency: str | None = None
-    in_stock: bool | None = None
+    product_id: Annotated[Id, Meta(description="Id in the shop")]
+    updated_at: Annotated[datetime, Meta(tz=True, description="When this became true; the latest wins")]
+    name: Annotated[str, Meta(description="Name")] | None = None
+    category: Annotated[str, Meta(description="Category")] | None = None
+    brand: Annotated[str, Meta(description="Brand")] | None = None
+    price: Annotated[Decimal, Meta(description="Price of one")] | None = None
+    currency: Annotated[str, Meta(description="ISO 4217")] | None = None
+    in_stock: Annotated[bool, Meta(description="Whether it can be bought")] | None = None
 
 
 class MarketSignal(Row, frozen=True, kw_only=True):
     """One outside signal (table market_signals)."""
 
-    signal_id: Id
-    kind: Id
-    observed_at: Annotated[datetime, Meta(tz=True)]
-    product_id: Id | None = None
-    category: str | None = None
-    value: float | None = None
-    source: str | None = None
-    data: JsonText | None = None
+    signal_id: Annotated[Id, Meta(description="One signal; the key for de-duplication")]
+    kind: Annotated[Id, Meta(description="Kind of signal, such as competitor_price, trend, season")]
+    observed_at: Annotated[datetime, Meta(tz=True, description="When it was observed")]
+    product_id: Annotated[Id, Meta(description="The product it is about")] | None = None
+    category: Annotated[str, Meta(description="The category it is about")] | None = None
+    value: Annotated[float, Meta(description="Its number, in the unit of its kind")] | None = None
+    source: Annotated[str, Meta(description="Who observed it")] | None = None
+    data: Annotated[JsonText, Meta(description="Everything else about it")] | None = None
 
 
 class Moment(Row, frozen=True, kw_only=True):
@@ -209,8 +209,8 @@ class Moment(Row, frozen=True, kw_only=True):
 
     moment_id: Annotated[Id, Meta(description="uuid5 of kind and case: the same case is the same moment")]
     kind: Annotated[Id, Meta(description="The moment's name: a file in schemas/bigquery/moments or an event type")]
-    user_id: Id
-    detected_at: Annotated[datetime, Meta(tz=True)]
+    user_id: Annotated[Id, Meta(description="The person whom it is about")]
+    detected_at: Annotated[datetime, Meta(tz=True, description="When it was found")]
     data: Annotated[JsonText, Meta(description="The row of the moment's SQL, or of the event")]
 
 
@@ -218,75 +218,77 @@ class Action(Row, frozen=True, kw_only=True):
     """One approved action (table actions, topic actions)."""
 
     action_id: Annotated[Id, Meta(description="uuid5 of the task: handling it twice changes nothing")]
-    task_id: Id
-    moment_id: Id
+    task_id: Annotated[Id, Meta(description="The task that it is the outcome of")]
+    moment_id: Annotated[Id, Meta(description="The moment that the task is for")]
     kind: Annotated[str, Meta(description="email")]
-    user_id: Id
-    created_at: Annotated[datetime, Meta(tz=True)]
+    user_id: Annotated[Id, Meta(description="The person whom it is for")]
+    created_at: Annotated[datetime, Meta(tz=True, description="When it was approved")]
     approved_by: Annotated[str, Meta(description="The agent whose approval let it out")]
     content: Annotated[JsonText, Meta(description="email: subject, text, html")]
-    product_id: Id | None = None
+    product_id: Annotated[Id, Meta(description="The product that it is about")] | None = None
 
 
 class Recommendation(Row, frozen=True, kw_only=True):
     """What was recommended to whom and why (table recommendations, topic recommendations)."""
 
-    recommendation_id: Id
-    user_id: Id
-    product_id: Id
-    reason: str
-    served_at: Annotated[datetime, Meta(tz=True)]
+    recommendation_id: Annotated[Id, Meta(description="One recommendation; the key for de-duplication")]
+    user_id: Annotated[Id, Meta(description="The person to whom it was made")]
+    product_id: Annotated[Id, Meta(description="The product that was recommended")]
+    reason: Annotated[str, Meta(description="Why, in words for the person")]
+    served_at: Annotated[datetime, Meta(tz=True, description="When it was made")]
     chosen_by: Annotated[str, Meta(description="The model's version, or template")]
     channel: Annotated[str, Meta(description="http or swarm")]
-    task_id: Id | None = None
+    task_id: Annotated[Id, Meta(description="The swarm's task, when channel is swarm")] | None = None
     evidence: Annotated[JsonText, Meta(description="The candidates handed over, with their paths")] | None = None
 
 
 class LlmUsage(Row, frozen=True, kw_only=True):
     """One model call (table llm_usage, topic llm-usage). Never holds a prompt or a key."""
 
-    call_id: Id
-    called_at: Annotated[datetime, Meta(tz=True)]
+    call_id: Annotated[Id, Meta(description="One call; the key for de-duplication")]
+    called_at: Annotated[datetime, Meta(tz=True, description="When it was done")]
     caller: Annotated[str, Meta(description="Who holds the gateway key")]
     prompt: Annotated[str, Meta(description="Name and version of the prompt file")]
-    model: str
+    model: Annotated[str, Meta(description="The version that answered")]
     status: Annotated[str, Meta(description="ok, repaired, or the error's name")]
-    input_tokens: int
-    output_tokens: int
-    latency_ms: int
-    agent: str | None = None
-    task_id: Id | None = None
+    input_tokens: Annotated[int, Meta(description="Tokens of prompts and data, all attempts together")]
+    output_tokens: Annotated[int, Meta(description="Tokens of the answers, all attempts together")]
+    latency_ms: Annotated[int, Meta(description="Milliseconds from request to checked answer")]
+    agent: Annotated[str, Meta(description="What the caller calls itself")] | None = None
+    task_id: Annotated[Id, Meta(description="The task that it was made for")] | None = None
 
 
 class Candidate(Row, frozen=True, kw_only=True):
     """One candidate of stage 1 (table candidates), written by the job train_candidates."""
 
-    user_id: Id
-    product_id: Id
-    rank: Annotated[int, Meta(ge=1)]
-    score: float
+    user_id: Annotated[Id, Meta(description="The person")]
+    product_id: Annotated[Id, Meta(description="The product")]
+    rank: Annotated[int, Meta(ge=1, description="Place for this person, from 1")]
+    score: Annotated[float, Meta(description="Higher is better; comparable within one person and version")]
     version: Annotated[str, Meta(description="One training run")]
-    trained_at: Annotated[datetime, Meta(tz=True)]
+    trained_at: Annotated[datetime, Meta(tz=True, description="When the training run began")]
 
 
 class Delivery(Row, frozen=True, kw_only=True):
     """A whole message with its metadata, as a BigQuery subscription with write_metadata keeps it."""
 
-    subscription_name: str
-    message_id: str
-    publish_time: Annotated[datetime, Meta(tz=True)]
-    data: JsonText | None = None
-    attributes: JsonText | None = None
+    subscription_name: Annotated[str, Meta(description="Subscription that wrote the row")]
+    message_id: Annotated[str, Meta(description="Pub/Sub's id of the message")]
+    publish_time: Annotated[datetime, Meta(tz=True, description="When Pub/Sub took the message")]
+    data: Annotated[JsonText, Meta(description="The message")] | None = None
+    attributes: Annotated[JsonText, Meta(description="The message's attributes")] | None = None
 
 
 class DeadLetter(Row, frozen=True, kw_only=True):
     """A message that no subscriber could take; why is in its attributes. Its body may be anything, so it is kept as bytes."""
 
-    subscription_name: str
-    message_id: str
-    publish_time: Annotated[datetime, Meta(tz=True)]
-    data: bytes | None = None
-    attributes: JsonText | None = None
+    subscription_name: Annotated[str, Meta(description="Subscription that wrote the row")]
+    message_id: Annotated[str, Meta(description="Pub/Sub's id of the message")]
+    publish_time: Annotated[datetime, Meta(tz=True, description="When it was dead-lettered")]
+    data: Annotated[bytes, Meta(description="The message as it was, whatever it is")] | None = None
+    attributes: Annotated[JsonText, Meta(description="Its attributes, with the subscription and the reason")] | None = (
+        None
+    )
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):

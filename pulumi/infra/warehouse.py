@@ -15,7 +15,7 @@ import pulumi
 import pulumi_gcp as gcp
 
 from infra.settings import Place
-from schemas.warehouse import Query, Table
+from schemas.warehouse import Table, View
 
 _KNOWN = {"description", "schema", "timePartitioning", "clustering"}
 _KNOWN_PARTITIONING = {"type", "field"}
@@ -28,7 +28,7 @@ class WarehouseArgs:
     place: Place
     dataset: str
     tables: Sequence[Table]
-    views: Sequence[Query]
+    views: Sequence[View]
     key: pulumi.Output[str] | None
     protect: bool
 
@@ -75,7 +75,7 @@ class Warehouse(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, protect=self._args.protect),
         )
 
-    def _make_view(self, view: Query) -> gcp.bigquery.Table:
+    def _make_view(self, view: View) -> gcp.bigquery.Table:
         read = [{**self.tables, **self.views}[name] for name in sorted(view.references)]
         return gcp.bigquery.Table(
             f"view-{view.name}",
@@ -83,7 +83,12 @@ class Warehouse(pulumi.ComponentResource):
             dataset_id=self.dataset.dataset_id,
             project=self._args.place.project,
             description=view.description,
-            view=gcp.bigquery.TableViewArgs(query=view.query, use_legacy_sql=False),
+            # The provider makes the view first and gives it its columns' descriptions then, as the API wants it. Types and
+            # modes must be those that BigQuery itself would report (schemas.analyser), or every preview shows a change.
+            schema=json.dumps(view.fields, ensure_ascii=False),
+            view=gcp.bigquery.TableViewArgs(
+                query=view.bind(self._args.place.project, self._args.dataset), use_legacy_sql=False
+            ),
             deletion_protection=False,  # holds no data, and a changed view may have to be replaced
             labels=self._args.place.labels,
             opts=pulumi.ResourceOptions(parent=self, depends_on=read),

@@ -24,7 +24,7 @@ from emulators.cloud import LaptopCloud
 from functions.jobs import sync_graph, train_candidates
 from schemas import rows as contracts
 from schemas import warehouse
-from tests.emulator.analyser import Analyser
+from schemas.analyser import Analyser
 from tests.emulator.cloud import cloud
 
 __all__ = ["cloud"]
@@ -63,41 +63,51 @@ def client(cloud: LaptopCloud) -> Generator[bigquery.Client]:
 @pytest.mark.parametrize("name", QUERIES)
 def test_bigquery_would_take_it(analyser: Analyser, name: str) -> None:
     """Prevents: a statement that DuckDB forgives and BigQuery refuses, found only by a deployment."""
-    assert analyser.columns(name), f"{name} returns nothing"
+    assert analyser.columns(QUERIES[name].query), f"{name} returns nothing"
 
 
 @pytest.mark.parametrize("name", STATEMENTS)
 def test_bigquery_would_take_what_the_code_asks(analyser: Analyser, name: str) -> None:
     """Prevents: the same, in a statement that stands beside the code that needs it."""
-    assert analyser.columns_of(STATEMENTS[name])
+    assert analyser.columns(STATEMENTS[name])
 
 
 @pytest.mark.parametrize("name", [query.name for query in warehouse.moments()])
 def test_a_moment_says_who_and_which_case(analyser: Analyser, name: str) -> None:
     """Prevents: a moment whose rows the job cannot turn into messages."""
-    assert {"user_id": "STRING", "case_id": "STRING"}.items() <= analyser.columns(name).items()
+    assert {"user_id": "STRING", "case_id": "STRING"}.items() <= analyser.columns(QUERIES[name].query).items()
 
 
 @pytest.mark.parametrize("name", [name for name in QUERIES if name.startswith("kpi_")])
 def test_a_kpi_says_what_it_divides(analyser: Analyser, name: str) -> None:
     """Prevents: a rate that nobody can add up over days, because its parts are gone."""
-    assert {"day", "numerator", "denominator", "value"} <= analyser.columns(name).keys()
+    assert {"day", "numerator", "denominator", "value"} <= analyser.columns(QUERIES[name].query).keys()
 
 
 def test_interactions_lose_no_column(analyser: Analyser) -> None:
     """Prevents: a new column of the table that never reaches the view that everybody reads."""
     table = [field["name"] for field in _schema("user_interactions")]
-    assert list(analyser.columns("interactions")) == [*table, "person_id"]
+    assert list(analyser.columns(QUERIES["interactions"].query)) == [*table, "person_id"]
 
 
 def test_candidates_fill_their_table(analyser: Analyser) -> None:
     """Prevents: a model whose columns are not those that the job inserts."""
-    assert list(analyser.columns("candidates")) == [field["name"] for field in _schema("candidates")]
+    assert list(analyser.columns(QUERIES["candidates"].query)) == [field["name"] for field in _schema("candidates")]
 
 
 def test_every_file_has_an_answer_to_be_held_to() -> None:
     """Prevents: a view that was never run before somebody believes its numbers, and a fixture that nothing runs."""
     assert sorted(QUERIES) == sorted(path.stem for path in FIXTURES.glob("*.json"))
+
+
+def test_the_laptop_tells_what_every_column_is(client: bigquery.Client) -> None:
+    """Prevents: an analyst who browses the dataset and finds names without meanings."""
+    wanted = {table.name: table.fields for table in warehouse.tables()}
+    wanted |= {view.name: view.fields for view in warehouse.views()}
+    for name, fields in wanted.items():
+        found = client.get_table(f"{client.project}.argo.{name}")
+        assert found.description, name
+        assert [field.to_api_repr() for field in found.schema] == [_order(field) for field in fields], name
 
 
 @pytest.mark.parametrize("name", sorted(QUERIES))
@@ -143,7 +153,7 @@ def _create(client: bigquery.Client, dataset: str, query: warehouse.Query, rows:
     for view in warehouse.views():
         if view.name in needed:
             made = bigquery.Table(f"{client.project}.{dataset}.{view.name}")
-            made.view_query = _move(view.query, dataset)
+            made.view_query = view.bind(client.project, dataset)
             client.create_table(made)
 
 
@@ -156,13 +166,9 @@ def _run(
     ]
     config = bigquery.QueryJobConfig(query_parameters=declared)
     # Not query_and_wait: it takes a statement that the emulator refuses for an empty answer.
-    found = client.query(_move(query.query, dataset), job_config=config).result()
+    found = client.query(query.bind(client.project, dataset), job_config=config).result()
     # Names have no case in BigQuery, and bqemulator loses it.
     return [{name.lower(): _to_plain(value) for name, value in row.items()} for row in found]
-
-
-def _move(sql: str, dataset: str) -> str:
-    return re.sub(r"\bargo\.", f"{dataset}.", sql)
 
 
 def _to_plain(value: object) -> Any:
@@ -183,6 +189,11 @@ def _read_json(value: Any, wanted: object) -> Any:
     return json.loads(value) if isinstance(value, str) and isinstance(wanted, dict) else value
 
 
+def _order(field: dict[str, Any]) -> dict[str, Any]:
+    """A column as the client writes it."""
+    return bigquery.SchemaField.from_api_repr(field).to_api_repr()
+
+
 def _schema(table: str) -> list[dict[str, Any]]:
     assert table in contracts.TABLES
-    return next(found.resource["schema"]["fields"] for found in warehouse.tables() if found.name == table)
+    return next(found.fields for found in warehouse.tables() if found.name == table)

@@ -31,7 +31,7 @@ from policy.record import record_program
 
 from schemas import topology
 from schemas.topology import Bucket, Secret, Topic
-from schemas.warehouse import Query, Table
+from schemas.warehouse import Table, View
 
 PLACE = Place(project="argo-dev", region="asia-northeast3", stack="dev")
 MODULES = [importlib.import_module(f"infra.{module.name}") for module in pkgutil.iter_modules(infra.__path__)]
@@ -148,7 +148,7 @@ def test_a_table_key_that_nobody_builds_is_refused() -> None:
 
 def test_a_view_of_something_unknown_is_refused() -> None:
     def make() -> Warehouse:
-        view = Query(name="lost", description="x", query="SELECT 1 FROM argo.nowhere")
+        view = View(name="lost", description="x", query="SELECT 1 FROM argo.nowhere", fields=[])
         args = WarehouseArgs(place=PLACE, dataset="argo", tables=[], views=[view], key=None, protect=False)
         return Warehouse("warehouse", args)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from infra.profiles import FOLDER
@@ -28,9 +29,27 @@ def test_tables_are_their_files(graph: Graph) -> None:
 
 def test_views_are_their_files(graph: Graph) -> None:
     built = {entry.get("tableId"): entry for entry in graph.of("bigquery/Table") if entry.get("view")}
-    files = {path.stem: path.read_text("utf-8") for path in (warehouse.FOLDER / "views").glob("*.sql")}
-    assert {name: entry.get("view.query") for name, entry in built.items()} == files
+    (dataset,) = graph.of("bigquery/Dataset")
+    place = (dataset.get("project"), dataset.get("datasetId"))
+    views = {view.name: view for view in warehouse.views()}
+    assert views.keys() == {path.stem for path in (warehouse.FOLDER / "views").glob("*.sql")} == built.keys()
+    for name, view in views.items():
+        assert built[name].get("view.query") == view.bind(*place)
+        assert built[name].get("description") == view.description
+        assert json.loads(built[name].get("schema")) == view.fields
     assert {entry.get("view.useLegacySql") for entry in built.values()} == {False}
+
+
+def test_a_view_can_be_asked_from_another_project(graph: Graph) -> None:
+    """Prevents: 'references to tables/views require explicit project IDs', for every analyst with a billing project."""
+    (dataset,) = graph.of("bigquery/Dataset")
+    place = f"`{dataset.get('project')}.{dataset.get('datasetId')}."
+    for entry in graph.of("bigquery/Table"):
+        if entry.get("view"):
+            code = re.sub(r"--[^\n]*", "", entry.get("view.query"))
+            assert re.findall(r"(?:FROM|JOIN)\s+(`.*?\.)\w+`", code), entry.get("tableId")
+            assert set(re.findall(r"(?:FROM|JOIN)\s+(`.*?\.)\w+`", code)) == {place}
+            assert not re.search(r"(?<![`.\w-])argo\.\w", code)
 
 
 def test_a_view_waits_for_what_it_reads(graph: Graph) -> None:

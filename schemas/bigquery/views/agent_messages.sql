@@ -1,5 +1,15 @@
 -- What agents said to each other, each message once: the earliest delivery of every (taskId, kind, action). What has no
 -- readable time is no message: one bad row must not fail every view that reads this one.
+-- @column taskId: The step that it is about, or the task itself
+-- @column parentTaskId: The task of a step
+-- @column sourceAgent: Who says it
+-- @column targetAgent: To whom
+-- @column action: What is asked, answered or told
+-- @column kind: request, response, event or command
+-- @column correlationId: The moment that all of it is for
+-- @column status: A response's outcome: COMPLETED or FAILED
+-- @column payload: What is said, as JSON
+-- @column timestamp: When it was said
 WITH messages AS (
   SELECT
     JSON_VALUE(data, '$.taskId') AS taskId,

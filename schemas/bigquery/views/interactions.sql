@@ -1,51 +1,31 @@
 -- Client events, each once: the earliest arrival of every event_id of a source and producer, because two of them may use
--- one id for different events. person_id is the person behind the event: user_id, else the user that the latest identify or alias
--- tied to the event's anonymous_id, else the anonymous_id itself. An id that any event has as its user_id is tied to
--- nobody else: an event with somebody's id as its anonymous_id would take that person over.
--- Columns are listed one by one because bqemulator loses repeated ones behind a star; a test holds the list to the table.
-WITH once AS (
+-- one id for different events. Filter by event_timestamp: of the wide columns only that time's partitions are read then
+-- (docs/decisions/2026-11-20-each-event-once.md).
+-- @column person_id: The person behind the event: user_id, else the user that the latest identify or alias tied to its
+-- anonymous_id, else the anonymous_id. An id that any event has as its user_id is tied to nobody else.
+
+-- A client's retry may be corrected to another event_timestamp than its first try. Such events are few, and found by narrow
+-- columns alone; all other copies of an event share its time.
+WITH retimed AS (
   SELECT
-    event_id,
-    event_type,
-    event_timestamp,
-    received_at,
     source,
-    producer,
-    event_name,
-    client_timestamp,
-    sent_at,
-    user_id,
-    anonymous_id,
-    previous_id,
-    group_id,
-    session_id,
-    order_id,
-    revenue,
-    currency,
-    page,
-    app,
-    device,
-    location,
-    weather,
-    campaign,
-    consent,
-    products,
-    traits,
-    properties,
-    library
+    COALESCE(producer, '') AS producer,
+    event_id,
+    ARRAY_AGG(event_timestamp ORDER BY received_at, event_timestamp LIMIT 1)[OFFSET(0)] AS first_timestamp
   FROM argo.user_interactions
-  QUALIFY ROW_NUMBER() OVER (PARTITION BY source, producer, event_id ORDER BY received_at, event_timestamp) = 1
+  GROUP BY source, COALESCE(producer, ''), event_id
+  HAVING MIN(event_timestamp) <> MAX(event_timestamp)
 ),
 people AS (
-  SELECT DISTINCT user_id FROM once WHERE user_id IS NOT NULL
+  SELECT DISTINCT user_id FROM argo.user_interactions WHERE user_id IS NOT NULL
 ),
 claims AS (
   SELECT anonymous_id AS from_id, user_id, event_timestamp, source, event_id
-  FROM once
+  FROM argo.user_interactions
   WHERE event_type IN ('identify', 'alias') AND anonymous_id IS NOT NULL AND user_id IS NOT NULL
   UNION ALL
   SELECT previous_id AS from_id, user_id, event_timestamp, source, event_id
-  FROM once
+  FROM argo.user_interactions
   WHERE event_type = 'alias' AND previous_id IS NOT NULL AND user_id IS NOT NULL
 ),
 links AS (
@@ -57,35 +37,45 @@ links AS (
     PARTITION BY claims.from_id ORDER BY claims.event_timestamp DESC, claims.source, claims.event_id DESC
   ) = 1
 )
+-- Columns are listed one by one because bqemulator loses repeated ones behind a star; a test holds the list to the table.
 SELECT
-  once.event_id,
-  once.event_type,
-  once.event_timestamp,
-  once.received_at,
-  once.source,
-  once.producer,
-  once.event_name,
-  once.client_timestamp,
-  once.sent_at,
-  once.user_id,
-  once.anonymous_id,
-  once.previous_id,
-  once.group_id,
-  once.session_id,
-  once.order_id,
-  once.revenue,
-  once.currency,
-  once.page,
-  once.app,
-  once.device,
-  once.location,
-  once.weather,
-  once.campaign,
-  once.consent,
-  once.products,
-  once.traits,
-  once.properties,
-  once.library,
-  COALESCE(once.user_id, links.linked_user_id, once.anonymous_id) AS person_id
-FROM once
-LEFT JOIN links ON links.from_id = once.anonymous_id
+  events.event_id,
+  events.event_type,
+  events.event_timestamp,
+  events.received_at,
+  events.source,
+  events.producer,
+  events.event_name,
+  events.client_timestamp,
+  events.sent_at,
+  events.user_id,
+  events.anonymous_id,
+  events.previous_id,
+  events.group_id,
+  events.session_id,
+  events.order_id,
+  events.revenue,
+  events.currency,
+  events.page,
+  events.app,
+  events.device,
+  events.location,
+  events.weather,
+  events.campaign,
+  events.consent,
+  events.products,
+  events.traits,
+  events.properties,
+  events.library,
+  COALESCE(events.user_id, links.linked_user_id, events.anonymous_id) AS person_id
+FROM argo.user_interactions AS events
+LEFT JOIN retimed
+  ON retimed.event_id = events.event_id
+  AND retimed.source = events.source
+  AND retimed.producer = COALESCE(events.producer, '')
+LEFT JOIN links ON links.from_id = events.anonymous_id
+WHERE retimed.event_id IS NULL OR retimed.first_timestamp = events.event_timestamp
+-- event_timestamp is in the window only so that a filter by it passes through.
+QUALIFY ROW_NUMBER() OVER (
+  PARTITION BY events.event_timestamp, events.source, events.producer, events.event_id ORDER BY events.received_at
+) = 1

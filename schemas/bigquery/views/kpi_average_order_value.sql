@@ -1,5 +1,9 @@
 -- Average order value per day and currency: revenue of completed orders over their number. An order that several events
 -- report counts once; one without revenue counts as its products' price times quantity.
+-- @column day: Day of the orders, in UTC
+-- @column numerator: Revenue of the orders, in currency
+-- @column denominator: Orders whose revenue is known
+-- @column value: Average order value: numerator / denominator
 WITH orders AS (
   SELECT
     DATE(event_timestamp) AS day,

@@ -1,5 +1,9 @@
 -- Churn per day: of the people who ordered 31 to 60 days before the day, the share who have not ordered in the 30 days
 -- up to it. No row for a day without such people.
+-- @column day: Day, in UTC, with any event
+-- @column numerator: People of the cohort without an order in the 30 days up to the day
+-- @column denominator: The cohort: people who ordered 31 to 60 days before the day
+-- @column value: Churn, 0 to 1: numerator / denominator
 WITH orders AS (
   SELECT DISTINCT DATE(event_timestamp) AS day, person_id
   FROM argo.interactions

@@ -1,4 +1,8 @@
 -- Conversion per day: of the people who did something on the day, the share who completed an order on it.
+-- @column day: Day, in UTC
+-- @column numerator: People who completed an order on the day
+-- @column denominator: People who did something on the day
+-- @column value: Conversion, 0 to 1: numerator / denominator
 WITH counts AS (
   SELECT
     DATE(event_timestamp) AS day,

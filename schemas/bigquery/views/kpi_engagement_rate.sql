@@ -1,5 +1,9 @@
 -- Engagement rate per day: of the people seen in the 28 days up to the day, the share who did something on it. What the
 -- suite itself does to people (email_sent and the like) is no engagement of theirs.
+-- @column day: Day, in UTC
+-- @column numerator: People who did something on the day
+-- @column denominator: People who did something in the 28 days up to the day
+-- @column value: Engagement rate, 0 to 1: numerator / denominator
 WITH person_days AS (
   SELECT DISTINCT DATE(event_timestamp) AS day, person_id
   FROM argo.interactions

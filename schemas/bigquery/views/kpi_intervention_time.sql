@@ -1,4 +1,10 @@
 -- Mean and 95th percentile of the seconds that a completed task took, per day of its end. Target: under 300.
+-- @column day: Day of the tasks' end, in UTC
+-- @column numerator: Seconds that the completed tasks took, together
+-- @column denominator: Completed tasks
+-- @column value: Mean seconds of a task: numerator / denominator
+-- @column p95_seconds: 95 of 100 tasks took no longer
+-- @column target: What value should stay under
 WITH counts AS (
   SELECT
     DATE(ended) AS day,

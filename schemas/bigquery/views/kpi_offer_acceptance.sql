@@ -1,5 +1,9 @@
 -- Acceptance of personalised offers per day: of the products recommended to a person on the day, the share that the
 -- same person ordered within 7 days.
+-- @column day: Day of the recommendation, in UTC; the last 7 days may still grow
+-- @column numerator: Of these, ordered by the same person within 7 days
+-- @column denominator: Products recommended to a person on the day, each once
+-- @column value: Acceptance, 0 to 1: numerator / denominator
 WITH offers AS (
   SELECT user_id, product_id, DATE(served_at) AS day, MIN(served_at) AS served_at
   FROM argo.recommendations

@@ -1,5 +1,8 @@
 -- Products by how many people ordered, added or viewed them in the 90 days up to the latest such event; the answer for
 -- a person of whom nothing is known.
+-- @column product_id: Id in the shop
+-- @column people: People who ordered, added or viewed it
+-- @column buyers: People who ordered it
 WITH touched AS (
   SELECT interactions.person_id, interactions.event_type, interactions.event_timestamp, product.product_id
   FROM argo.interactions AS interactions, UNNEST(interactions.products) AS product

@@ -1,5 +1,6 @@
 -- Every product once: its latest product_updates row; where that is silent, the latest event that named the product
 -- (else the latest that touched it). A product that only events know is here too.
+-- @column last_seen_at: The latest event that names the product
 WITH updates AS (
   SELECT product_id, name, category, brand, price, currency, in_stock, updated_at
   FROM argo.product_updates

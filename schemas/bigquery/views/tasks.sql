@@ -1,5 +1,14 @@
 -- One row per task of the swarm: which moment and playbook it is for, when it began and ended, and how. The orchestrator
 -- closes a task with the event task_completed or task_failed under the task's own id.
+-- @column task_id: One task
+-- @column moment_id: The moment that it is for
+-- @column moment: The moment's kind
+-- @column user_id: The person whom it is for
+-- @column playbook: The playbook that says what to do
+-- @column started: When the orchestrator took the moment
+-- @column ended: When it was closed; null while it runs
+-- @column status: COMPLETED, FAILED or IN_PROGRESS
+-- @column seconds: From start to end; null while it runs
 WITH parts AS (
   SELECT
     COALESCE(parentTaskId, taskId) AS task_id,
