@@ -3,6 +3,9 @@
 -- links; a circle ends at its smallest id. An id that any event but an alias has as its user_id is a person and is tied to
 -- nobody else: whoever knows somebody's user_id could take that person over with one alias or anonymous_id otherwise.
 -- To resolve an event: COALESCE(identity of user_id, user_id, identity of anonymous_id, anonymous_id).
+-- @column id: An anonymous_id, or a user_id that an alias replaced
+-- @column person_id: The person that the id turned out to be
+-- @column linked_at: When the first link of its chain was made
 WITH people AS (
   SELECT DISTINCT user_id FROM argo.user_interactions WHERE user_id IS NOT NULL AND event_type <> 'alias'
 ),

@@ -1,8 +1,8 @@
 -- Client events, each once: the earliest arrival of every event_id of a source and producer, because two of them may use
 -- one id for different events. Filter by event_timestamp: of the wide columns only that time's partitions are read then
 -- (docs/decisions/2026-11-20-each-event-once.md).
--- @column person_id: The person behind the event: user_id, else the user that the latest identify or alias tied to its
--- anonymous_id, else the anonymous_id. An id that any event has as its user_id is tied to nobody else.
+-- @column person_id: The person behind the event, as far as is known today: whom its user_id was replaced by (alias), else
+-- its user_id, else whom its anonymous_id turned out to be (identify, alias), else its anonymous_id.
 
 -- A client's retry may be corrected to another event_timestamp than its first try. Such events are few, and found by narrow
 -- columns alone; all other copies of an event share its time.
@@ -15,27 +15,6 @@ WITH retimed AS (
   FROM argo.user_interactions
   GROUP BY source, COALESCE(producer, ''), event_id
   HAVING MIN(event_timestamp) <> MAX(event_timestamp)
-),
-people AS (
-  SELECT DISTINCT user_id FROM argo.user_interactions WHERE user_id IS NOT NULL
-),
-claims AS (
-  SELECT anonymous_id AS from_id, user_id, event_timestamp, source, event_id
-  FROM argo.user_interactions
-  WHERE event_type IN ('identify', 'alias') AND anonymous_id IS NOT NULL AND user_id IS NOT NULL
-  UNION ALL
-  SELECT previous_id AS from_id, user_id, event_timestamp, source, event_id
-  FROM argo.user_interactions
-  WHERE event_type = 'alias' AND previous_id IS NOT NULL AND user_id IS NOT NULL
-),
-links AS (
-  SELECT claims.from_id AS from_id, claims.user_id AS linked_user_id
-  FROM claims
-  LEFT JOIN people ON people.user_id = claims.from_id
-  WHERE people.user_id IS NULL
-  QUALIFY ROW_NUMBER() OVER (
-    PARTITION BY claims.from_id ORDER BY claims.event_timestamp DESC, claims.source, claims.event_id DESC
-  ) = 1
 )
 -- Columns are listed one by one because bqemulator loses repeated ones behind a star; a test holds the list to the table.
 SELECT
@@ -67,13 +46,14 @@ SELECT
   events.traits,
   events.properties,
   events.library,
-  COALESCE(events.user_id, links.linked_user_id, events.anonymous_id) AS person_id
+  COALESCE(users.person_id, events.user_id, devices.person_id, events.anonymous_id) AS person_id
 FROM argo.user_interactions AS events
 LEFT JOIN retimed
   ON retimed.event_id = events.event_id
   AND retimed.source = events.source
   AND retimed.producer = COALESCE(events.producer, '')
-LEFT JOIN links ON links.from_id = events.anonymous_id
+LEFT JOIN argo.identities AS users ON users.id = events.user_id
+LEFT JOIN argo.identities AS devices ON devices.id = events.anonymous_id
 WHERE retimed.event_id IS NULL OR retimed.first_timestamp = events.event_timestamp
 -- event_timestamp is in the window only so that a filter by it passes through.
 QUALIFY ROW_NUMBER() OVER (

@@ -2,6 +2,15 @@
 -- part of what makes a visit one); events without one form a visit as long as no more than 30 minutes pass between two of
 -- the same person on the same device. What the suite itself told about a person (email_sent and the like) is no visit.
 -- session_key is stable as long as the visit's first event is; duration is between the first and the last event.
+-- @column session_key: One visit
+-- @column started_at: Its first event
+-- @column ended_at: Its last event
+-- @column duration_seconds: Seconds between the two; 0 for a visit of one event
+-- @column event_count: Events of the visit
+-- @column page_count: Pages and screens seen, repeats included
+-- @column order_count: Orders completed, each once
+-- @column landing_path: Path of the first page that has one
+-- @column campaign_source: utm_source of the first event that has one
 WITH events AS (
   SELECT
     source,
