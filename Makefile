@@ -10,7 +10,7 @@ NEEDS_PULUMI = command -v pulumi > /dev/null || { echo "needs the pulumi CLI: ht
   test -n "$(STACK)" || { echo "which stack? STACK=dev | staging | prod"; exit 2; }
 
 help: ## list the commands
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## create .venv with every pinned package (about a minute)
 
@@ -57,6 +57,9 @@ test: $(STAMP) ## every test: unit, infrastructure, on the laptop cloud, the who
 bench: $(STAMP) ## measure collect beside an empty function, ratios and latencies (build/bench/collect.json)
 	@$(BIN)/python -m tests.benchmarks.collect $(ARGS)
 
+bench-start: $(STAMP) ## measure how long each function takes to its first answer, on one CPU (build/bench/start.json)
+	@PYTHONPATH=pulumi $(BIN)/python -m tests.benchmarks.start
+
 render: $(STAMP) ## rewrite what is made from the contracts: tables, JSON Schemas, golden stacks, the image's lock
 	@$(BIN)/python -m schemas.render
 	@cd pulumi && ../$(BIN)/python -m policy.golden && ../$(BIN)/python -m image.lock
@@ -80,4 +83,4 @@ clean: ## stop the laptop cloud, remove .venv and build
 	@test ! -x $(BIN)/python || { $(RUN) down; $(RUN) down --dir build/demo; } > /dev/null
 	@rm -rf $(VENV) build
 
-.PHONY: help setup demo up down status job replay logs check test bench render preview deploy bill lock clean
+.PHONY: help setup demo up down status job replay logs check test bench bench-start render preview deploy bill lock clean

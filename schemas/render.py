@@ -1,4 +1,5 @@
-"""Writes what other tools read of the contracts: BigQuery tables, views' columns, JSON Schemas, the topology's meta-schema.
+"""Writes what other tools read of the contracts: BigQuery tables, views' columns, Pub/Sub schemas, JSON Schemas, the
+topology's meta-schema.
 
 `python -m schemas.render` rewrites the committed files; a test fails when they are not what the types say.
 """
@@ -12,7 +13,8 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from schemas import analyser, messages, rows, topology
+from schemas import analyser, messages, protobuf, rows, topology
+from schemas.columns import unwrap
 
 ROOT = Path(__file__).parent
 _SCALARS: dict[type[inspect.Type], str] = {
@@ -52,11 +54,11 @@ def table_resource(table: rows.Table) -> dict[str, Any]:
 
 
 def _render_field(field: inspect.Field) -> dict[str, Any]:
-    kind, description, json_text = _unwrap(field.type)
+    kind, description, json_text = unwrap(field.type)
     mode = "REQUIRED" if field.required else "NULLABLE"
     if isinstance(kind, inspect.ListType):
         mode = "REPEATED"
-        kind, _, _ = _unwrap(kind.item_type)
+        kind, _, _ = unwrap(kind.item_type)
     column: dict[str, Any] = {"name": field.encode_name, "mode": mode}
     if isinstance(kind, inspect.StructType):
         column["type"] = "RECORD"
@@ -69,20 +71,6 @@ def _render_field(field: inspect.Field) -> dict[str, Any]:
     return column
 
 
-def _unwrap(kind: inspect.Type) -> tuple[inspect.Type, str, bool]:
-    """Strip Optional and Annotated: (type, description, whether it is JSON text)."""
-    description, json_text = "", False
-    while True:
-        if isinstance(kind, inspect.UnionType):
-            (kind,) = (option for option in kind.types if not isinstance(option, inspect.NoneType))
-        elif isinstance(kind, inspect.Metadata):
-            description = description or str((kind.extra_json_schema or {}).get("description", ""))
-            json_text = json_text or (kind.extra or {}).get("bigquery") == "JSON"
-            kind = kind.type
-        else:
-            return kind, description, json_text
-
-
 def render_all() -> dict[Path, str]:
     """Every rendered file with its text."""
     files: dict[Path, Any] = {ROOT / "topology.schema.json": topology.json_schema()}
@@ -92,7 +80,10 @@ def render_all() -> dict[Path, str]:
     files |= {ROOT / "bigquery" / "columns" / f"{name}.json": fields for name, fields in views.items()}
     for name, kind in _DOCUMENTS.items():
         files[ROOT / "json" / f"{name}.schema.json"] = msgspec.json.schema(kind)
-    return {path: json.dumps(content, indent=2, ensure_ascii=False) + "\n" for path, content in files.items()}
+    texts = {path: json.dumps(content, indent=2, ensure_ascii=False) + "\n" for path, content in files.items()}
+    for topic, table in protobuf.find_row_topics(topology.load()).items():
+        texts[ROOT / "proto" / f"{topic}.proto"] = protobuf.write_proto(rows.TABLES[table].row)
+    return texts
 
 
 if __name__ == "__main__":

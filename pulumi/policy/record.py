@@ -205,17 +205,15 @@ _REDIS: Inputs = {
 
 def _identify(kind: str, name: str, inputs: Inputs, project: str) -> str:
     """The id as Google writes it, where another resource refers to it."""
-    if kind == "pubsub/Topic":
-        return f"projects/{project}/topics/{inputs['name']}"
-    if kind == "kms/KeyRing":
-        return f"projects/{project}/locations/{inputs['location']}/keyRings/{inputs['name']}"
-    if kind == "kms/CryptoKey":
-        return f"{inputs['keyRing']}/cryptoKeys/{inputs['name']}"
-    if kind == "projects/IAMCustomRole":
-        return f"projects/{project}/roles/{inputs['roleId']}"
-    if kind == "storage/Bucket":
-        return str(inputs["name"])
-    return f"{kind}/{inputs.get('name', name)}"
+    forms: dict[str, Callable[[], str]] = {
+        "pubsub/Topic": lambda: f"projects/{project}/topics/{inputs['name']}",
+        "pubsub/Schema": lambda: f"projects/{project}/schemas/{inputs['name']}",
+        "kms/KeyRing": lambda: f"projects/{project}/locations/{inputs['location']}/keyRings/{inputs['name']}",
+        "kms/CryptoKey": lambda: f"{inputs['keyRing']}/cryptoKeys/{inputs['name']}",
+        "projects/IAMCustomRole": lambda: f"projects/{project}/roles/{inputs['roleId']}",
+        "storage/Bucket": lambda: str(inputs["name"]),
+    }
+    return forms.get(kind, lambda: f"{kind}/{inputs.get('name', name)}")()
 
 
 def _name_of(entry: Any) -> str:

@@ -145,6 +145,22 @@ def sinks_lose_nothing(graph: Graph) -> Iterator[str]:
             yield f"{entry.name} must write either the row's columns or the body with its metadata"
 
 
+def rows_are_checked_before_they_are_taken(graph: Graph) -> Iterator[str]:
+    """What no row of the table can be is refused to its publisher at once; a dead-letter topic must take everything."""
+    schemas = {f"projects/{graph.project}/schemas/{entry.get('name')}" for entry in graph.of("pubsub/Schema")}
+    topics = {entry.get("name"): entry for entry in graph.of("pubsub/Topic")}
+    for entry in graph.of("pubsub/Subscription"):
+        name = _tail(entry.get("topic"))
+        if entry.get("bigqueryConfig.useTableSchema") and topics[name].get("schemaSettings.schema") not in schemas:
+            yield f"{name} takes what {entry.name} cannot write"
+    for name in sorted(_dead_topics(graph)):
+        if topics[name].get("schemaSettings"):
+            yield f"{name} refuses some dead letters"
+    for name, entry in topics.items():
+        if entry.get("schemaSettings") and entry.get("schemaSettings.encoding") != "JSON":
+            yield f"{name} does not take the JSON that is published"
+
+
 def buckets_keep_versions(graph: Graph) -> Iterator[str]:
     """An overwritten or deleted file can be brought back, and old ones do not pile up for ever."""
     for entry in graph.of("storage/Bucket"):
@@ -241,6 +257,7 @@ RULES = (
     retries_back_off,
     deadlines_outlast_functions,
     sinks_lose_nothing,
+    rows_are_checked_before_they_are_taken,
     buckets_keep_versions,
     tables_are_partitioned,
     prod_data_is_protected,

@@ -7,9 +7,10 @@ import re
 from typing import Any
 
 from infra.profiles import FOLDER
+from infra.topics import SCHEMAS
 from policy.graph import Graph
 
-from schemas import warehouse
+from schemas import protobuf, topology, warehouse
 
 
 def test_tables_are_their_files(graph: Graph) -> None:
@@ -25,6 +26,14 @@ def test_tables_are_their_files(graph: Graph) -> None:
         if built[name].get("clusterings"):
             resource["clustering"] = {"fields": built[name].get("clusterings")}
         assert resource == wanted, name
+
+
+def test_topic_schemas_are_their_files(graph: Graph) -> None:
+    built = {entry.get("name"): entry for entry in graph.of("pubsub/Schema")}
+    files = {path.stem: path.read_text("utf-8") for path in SCHEMAS.glob("*.proto")}
+    assert {name: entry.get("definition") for name, entry in built.items()} == files
+    assert {entry.get("type") for entry in built.values()} == {"PROTOCOL_BUFFER"}
+    assert built.keys() == protobuf.find_row_topics(topology.load()).keys()
 
 
 def test_views_are_their_files(graph: Graph) -> None:

@@ -164,6 +164,18 @@ DURABILITY: list[tuple[Rule, Change]] = [
     (rules_durability.buckets_keep_versions, _set("storage/Bucket", "versioning.enabled", False)),
     (rules_durability.buckets_keep_versions, _set("storage/Bucket", "lifecycleRules", None)),
     (rules_durability.tables_are_partitioned, _set("bigquery/Table", "timePartitioning", None)),
+    (
+        rules_durability.rows_are_checked_before_they_are_taken,
+        _set("pubsub/Topic", "schemaSettings", None, "topic-moments"),
+    ),
+    (
+        rules_durability.rows_are_checked_before_they_are_taken,
+        _set("pubsub/Topic", "schemaSettings", {"schema": "x", "encoding": "JSON"}, "topic-dead-letters"),
+    ),
+    (
+        rules_durability.rows_are_checked_before_they_are_taken,
+        _set("pubsub/Topic", "schemaSettings.encoding", "BINARY", "topic-moments"),
+    ),
     (rules_durability.prod_data_is_protected, lambda graph: unprotected(graph, "storage/Bucket")),
     (rules_durability.prod_data_is_protected, _set("bigquery/Table", "deletionProtection", False, "table-actions")),
     (rules_durability.prod_data_is_protected, _set("firestore/Database", "deletionPolicy", "DELETE")),

@@ -157,7 +157,7 @@ def test_the_topology_declares_what_the_code_uses_and_nothing_else(access: Funct
 CHECKS: list[tuple[str, Callable[[Uses], object]]] = [
     ("collect", lambda uses: "landing" in uses.writes_buckets and "landing" not in uses.reads_buckets),
     ("ingest", lambda uses: "landing" in uses.reads_buckets and "landing" not in uses.writes_buckets),
-    ("act", lambda uses: uses.calls == {"collect"} and "mail" in uses.stores),
+    ("act", lambda uses: uses.calls == frozenset({"collect"}) and "mail" in uses.stores),
     ("agent-creative-content", lambda uses: "warehouse" not in uses.stores),
     ("agent-user-context", lambda uses: {"warehouse", "profiles"} <= uses.stores),
     ("llm", lambda uses: "models" in uses.stores),
