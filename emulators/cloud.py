@@ -6,6 +6,7 @@ The cloud runs under its own supervisor process, so that the caller may use thre
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -200,6 +201,7 @@ def stop_cloud(directory: Path) -> list[int]:
     survivors = kill_survivors(directory)
     for name in ("state.json", "local.env", "secrets.json", "credentials.json"):
         (directory / name).unlink(missing_ok=True)
+    shutil.rmtree(directory / "accounts", ignore_errors=True)
     return survivors
 
 

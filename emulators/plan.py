@@ -8,10 +8,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from emulators import graph
 from emulators.environment import (
     OWNED,
+    PROJECT,
     Credentials,
     Settings,
     base_environment,
@@ -20,10 +22,11 @@ from emulators.environment import (
     name_owned,
     url_variable,
 )
+from emulators.identity import ACCOUNTS
 from emulators.ports import HOST, Ports
 from emulators.probes import Answers, Ends, Says
 from emulators.services import Kind, Service, module_command, plan_stores
-from schemas.topology import Function, Topology
+from schemas.topology import Function, Topology, account_email
 
 NATIVE_READY = "native ready"
 SCHEDULER_READY = "scheduler ready"
@@ -31,9 +34,14 @@ SCHEDULER_READY = "scheduler ready"
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A whole cloud; `environment` is what functions and jobs get, `local` what a user's shell gets."""
+    """A whole cloud; `environment` is what functions and jobs get, `local` what a user's shell gets.
+
+    `accounts` are service account files to be written, with their emails: a function that speaks for an agent has one of
+    its own, by which the others know it (`agents.tools.seals`); all others share the laptop's.
+    """
 
     services: list[Service]
+    accounts: dict[Path, str]
     environment: dict[str, str] = field(repr=False)
     local: dict[str, str] = field(repr=False)
     credentials: Credentials = field(repr=False)
@@ -60,10 +68,17 @@ def make_plan(settings: Settings, topology: Topology, ports: Ports) -> Plan:
     shared |= {url_variable(name): f"http://{HOST}:{port}" for name, port in function_ports.items()}
     base = base_environment(settings)
     environment = base | shared
+    speakers = {agent.function for agent in topology.agents}
     functions = [
-        _plan_function(settings, environment, function, function_ports[function.name])
+        _plan_function(
+            settings,
+            environment | (_name_account(settings, function.name) if function.name in speakers else {}),
+            function,
+            function_ports[function.name],
+        )
         for function in topology.functions
     ]
+    accounts = {_account_path(settings, name): account_email(PROJECT, name) for name in sorted(speakers)}
     services = [replace(store, environment=environment | dict(store.environment)) for store in stores]
     secrets = {"NEO4J_PASSWORD": credentials.graph_password}
     services += [_plan_setup(settings, environment | secrets), *functions, *_plan_workers(settings, environment)]
@@ -76,7 +91,15 @@ def make_plan(settings: Settings, topology: Topology, ports: Ports) -> Plan:
         "CLOUDSDK_API_ENDPOINT_OVERRIDES_BIGQUERY": f"{addresses['bigquery']}/",
     }
     local |= {OWNED: name_owned(store.name for store in stores if store.kind is Kind.STORE)}
-    return Plan(services=services, environment=environment, local=local, credentials=credentials)
+    return Plan(services=services, accounts=accounts, environment=environment, local=local, credentials=credentials)
+
+
+def _account_path(settings: Settings, function: str) -> Path:
+    return settings.directory / ACCOUNTS / f"{function}.json"
+
+
+def _name_account(settings: Settings, function: str) -> dict[str, str]:
+    return {"GOOGLE_APPLICATION_CREDENTIALS": str(_account_path(settings, function))}
 
 
 def _name_addresses(settings: Settings, addresses: Mapping[str, str]) -> dict[str, str]:
@@ -89,6 +112,7 @@ def _name_addresses(settings: Settings, addresses: Mapping[str, str]) -> dict[st
         "BIGQUERY_EMULATOR_HOST": addresses["bigquery"],
         "SECRET_MANAGER_ENDPOINT": addresses["secretmanager"],
         "GOOGLE_GEMINI_BASE_URL": addresses["gemini"],
+        "ARGO_IDENTITY_CERTS_URL": f"{addresses['identity']}/certs",
         "NEO4J_URI": external.get("graph", addresses["graph"]),
         "NEO4J_USERNAME": graph.USER if own_graph else environ.get("NEO4J_USERNAME", "neo4j"),
         "NEO4J_DATABASE": graph.DATABASE if own_graph else environ.get("NEO4J_DATABASE", "neo4j"),

@@ -75,7 +75,7 @@ def plan_stores(settings: Settings, ports: Ports, credentials: Credentials, smtp
         _plan_stand_in("storage", ports, url=True),
         _plan_stand_in("secretmanager", ports),
         _plan_stand_in("gemini", ports, url=True),
-        _plan_stand_in("identity", ports, url=True),
+        _plan_stand_in("identity", ports, url=True, accounts=settings.directory),
         _plan_mailbox(ports, credentials, smtp_port),
     ]
     return stores
@@ -163,13 +163,13 @@ def _plan_warehouse(settings: Settings, ports: Ports) -> Service:
     )
 
 
-def _plan_stand_in(name: str, ports: Ports, *, url: bool = False) -> Service:
+def _plan_stand_in(name: str, ports: Ports, *, url: bool = False, **options: object) -> Service:
     port = ports.take(name)
     return Service(
         name=name,
         endpoint=f"http://{HOST}:{port}" if url else f"{HOST}:{port}",
         note="stand-in",
-        command=module_command(f"emulators.{name}", host=HOST, port=port),
+        command=module_command(f"emulators.{name}", host=HOST, port=port, **options),
         probe=Connects(port=port),
     )
 

@@ -103,7 +103,10 @@ class Supervisor:
         from emulators.identity import write_service_account
 
         credentials = directory / "credentials.json"
-        write_service_account(credentials, environment.PROJECT, f"{plan.find_endpoint('identity')}/token")
+        token_uri = f"{plan.find_endpoint('identity')}/token"
+        write_service_account(credentials, environment.PROJECT, token_uri)
+        for path, email in plan.accounts.items():
+            write_service_account(path, environment.PROJECT, token_uri, email)
         write_private(directory / "secrets.json", json.dumps(plan.credentials.secret_values()))
         self.state.environment = plan.environment
         for service in plan.services:
@@ -250,6 +253,7 @@ class Supervisor:
         processes.kill_survivors(self._settings.directory)
         for name in _PRIVATE if failed else (*_PRIVATE, "state.json"):
             (self._settings.directory / name).unlink(missing_ok=True)
+        shutil.rmtree(self._settings.directory / "accounts", ignore_errors=True)
 
     def _log(self, child: Child) -> Path:
         return log_path(self._settings.directory, child.service.name)
@@ -274,7 +278,8 @@ def _clear(settings: Settings) -> None:
     """Removes what an earlier cloud in this directory wrote, but for the supervisor's log: ours already."""
     for name in (*_PRIVATE, "state.json"):
         (settings.directory / name).unlink(missing_ok=True)
-    shutil.rmtree(settings.directory / "data", ignore_errors=True)
+    for name in ("data", "accounts"):
+        shutil.rmtree(settings.directory / name, ignore_errors=True)
     for log in (settings.directory / "logs").glob("*.log"):
         if log.name != "supervisor.log":
             log.unlink()

@@ -60,12 +60,21 @@ class AgentMessage(msgspec.Struct, frozen=True, kw_only=True, rename="camel", fo
         }
 
 
-class StepResult(msgspec.Struct, frozen=True, kw_only=True):
-    """The payload of a response: COMPLETED with `output`, or FAILED with `reason`."""
+class Spent(msgspec.Struct, frozen=True, kw_only=True):
+    """What model calls have cost: tokens in and out, and US dollars by the registry's prices."""
+
+    tokens: Annotated[int, Meta(ge=0)] = 0
+    usd: Annotated[float, Meta(ge=0)] = 0.0
+
+
+class StepResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The payload of a response: COMPLETED with `output`, or FAILED with `reason`; `retryable`: a later try may succeed."""
 
     status: Status
     output: Json = {}
     reason: str = ""
+    retryable: bool = False
+    spent: Spent = Spent()
 
 
 class ProfileUpdate(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -102,11 +111,6 @@ def context_key(user_id: str) -> str:
     return f"user:{user_id}:context_summary"
 
 
-def task_key(task_id: str) -> str:
-    """Blackboard: what the orchestrator needs of a task: its moment, playbook and deadline (JSON)."""
-    return f"task:{task_id}:moment"
-
-
-def asked_key(task_id: str) -> str:
-    """Blackboard: when a step's request was acknowledged by the bus."""
-    return f"task:{task_id}:asked"
+def facts_key(task_id: str) -> str:
+    """Blackboard: all that is known of a task, as a hash of facts that are set once (`agents.swarm.progress`)."""
+    return f"task:{task_id}:facts"

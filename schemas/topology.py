@@ -6,6 +6,7 @@ builds the laptop from it, `pulumi` the cloud.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -15,6 +16,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 import yaml
 
+ACCOUNT_ID_MAX = 30  # https://cloud.google.com/iam/docs/service-accounts-create: 6 to 30 characters
 PATH = Path(__file__).with_name("topology.yaml")
 
 # Pub/Sub: 3 to 255 characters, a letter first (https://cloud.google.com/pubsub/docs/pubsub-basics#resource_names).
@@ -211,6 +213,20 @@ Named = TypeVar("Named", Function, Agent, Function | Job)
 def bucket_id(project: str, name: str) -> str:
     """The globally unique name of a bucket of the topology."""
     return f"{project}-{name}"
+
+
+def account_id(prefix: str, name: str) -> str:
+    """The id of a service account: readable, and cut with a hash of the whole where Google's limit asks for it."""
+    wanted = f"{prefix}-{name.replace('_', '-')}"
+    if len(wanted) <= ACCOUNT_ID_MAX:
+        return wanted
+    digest = hashlib.sha256(wanted.encode()).hexdigest()[:6]
+    return f"{wanted[: ACCOUNT_ID_MAX - 7].rstrip('-')}-{digest}"
+
+
+def account_email(project: str, function: str) -> str:
+    """The service account that a function of the topology runs as."""
+    return f"{account_id('fn', function)}@{project}.iam.gserviceaccount.com"
 
 
 def parse(text: str) -> Topology:

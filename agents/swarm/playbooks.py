@@ -1,16 +1,17 @@
-"""Playbooks: what the swarm does about a moment, as YAML files in `agents/playbooks`.
+"""Playbooks: what the swarm does about a moment, as YAML files in `agents/playbooks`. Guide: docs/playbooks.md.
 
-Owns their shape and every check that needs only the file and the topology. Deliberately runs nothing
-(`agents.swarm.orchestrator`).
+Owns their shape and their reading. The rules that a shape cannot say are in `agents.swarm.playbook_rules`; running them
+is `agents.swarm.orchestrator`'s.
 """
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from functools import cache
-from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,19 +19,22 @@ import msgspec
 import yaml
 from msgspec import Meta
 
+from agents.swarm.yaml_places import Places, Problem, read_places, read_validation
 from schemas import topology
 from schemas.messages import Json
 from schemas.topology import AgentName, Topology
 
 FOLDER = Path(__file__).parent.parent / "playbooks"
 ORCHESTRATOR = "MasterOrchestratorAgent"
+_REFERENCE = re.compile(r"\$([a-z][a-z0-9_]*)((?:\.[A-Za-z0-9_]+)*)")
+log = logging.getLogger(__name__)
 
 Name = Annotated[str, Meta(pattern="^[a-z][a-z0-9_]*$")]
 Number = int | float
 
 
 class PlaybookError(ValueError):
-    """A playbook is not usable; the message names the file, the path in it, and what to do, for every problem."""
+    """A playbook is not usable; the message names the file, the line, the path, and what to do, for every problem."""
 
 
 class OnFailure(StrEnum):
@@ -41,7 +45,7 @@ class OnFailure(StrEnum):
     FALLBACK = "FALLBACK"
 
 
-class _Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     pass
 
 
@@ -70,14 +74,45 @@ class Condition(_Entry, frozen=True, kw_only=True):
         return above and (self.lte is None or number <= Decimal(str(self.lte)))
 
 
+class Breaker(_Entry, frozen=True, kw_only=True):
+    """So many failures of an agent's action within the window, and nobody asks it for as long; then one asks."""
+
+    failures: Annotated[int, Meta(ge=1, le=1000)] = 10
+    window_seconds: Annotated[float, Meta(ge=1, le=3600)] = 60
+
+
 class Step(_Entry, frozen=True, kw_only=True):
-    """One thing asked of one agent. It gets the outputs of `needs`, each under the action that made it."""
+    """One thing asked of one agent, and its node policy.
+
+    It gets the outputs of `needs`, each under the action that made it, and `inputs`: texts such as `$recommend.name` or
+    `$moment.orders` stand for an earlier step's output or the moment's data, anything else for itself. The n-th retry
+    waits `backoff_seconds` * 2^(n-1).
+    """
 
     agent: AgentName
     action: str
     needs: list[Name] = []
+    inputs: dict[str, Any] = {}
+    timeout_seconds: Annotated[float, Meta(gt=0, le=3600)] = 60
+    retries: Annotated[int, Meta(ge=0, le=10)] = 2
+    backoff_seconds: Annotated[float, Meta(ge=0, le=600)] = 1
+    breaker: Breaker = Breaker()
     on_failure: OnFailure = OnFailure.FAIL_CLOSED
-    fallback: Json | None = None
+    fallback: Name | None = None
+
+    @property
+    def waits_for(self) -> list[str]:
+        """The steps that must be settled first: `needs`, and those that `inputs` refer to."""
+        paths = [read_path(value) for value in self.inputs.values()]
+        return list(dict.fromkeys([*self.needs, *(path[0] for path in paths if path and path[0] != "moment")]))
+
+
+class Substitute(_Entry, frozen=True, kw_only=True):
+    """What stands in for a failed step: a fixed output, or another agent's action with the same inputs."""
+
+    output: Json | None = None
+    agent: AgentName | None = None
+    action: str | None = None
 
 
 class PlaybookAction(_Entry, frozen=True, kw_only=True):
@@ -89,89 +124,90 @@ class PlaybookAction(_Entry, frozen=True, kw_only=True):
     product: Name | None = None
 
 
+class Budget(_Entry, frozen=True, kw_only=True):
+    """What all model calls of a task may cost together."""
+
+    tokens: Annotated[int, Meta(ge=1)]
+    usd: Annotated[float, Meta(gt=0)]
+
+
 class Playbook(_Entry, frozen=True, kw_only=True):
-    """What the swarm does about a moment of one kind."""
+    """What the swarm does about a moment of one kind. It ends with an `action`, or with the output of step `result`."""
 
     playbook: Name
     moment: Name
     deadline_seconds: Annotated[int, Meta(ge=10, le=86_400)]
     steps: Annotated[dict[Name, Step], Meta(min_length=1, max_length=50)]
-    action: PlaybookAction
+    action: PlaybookAction | None = None
+    result: Name | None = None
     when: dict[str, Condition] = {}
+    substitutes: dict[Name, Substitute] = {}
+    budget: Budget | None = None
+
+    @property
+    def ends_with(self) -> list[str]:
+        """The steps without whose output the task has not reached its end."""
+        parts = (self.action.content, self.action.product) if self.action else (self.result,)
+        return [part for part in parts if part]
 
     def applies_to(self, kind: str, data: Mapping[str, Any]) -> bool:
         """Whether it answers a moment of this kind with this data."""
         return kind == self.moment and all(condition.holds(data.get(field)) for field, condition in self.when.items())
 
 
+def read_path(value: object) -> tuple[str, ...] | None:
+    """The path that an input refers to (`$step.field` as its parts), or None when it stands for itself."""
+    found = _REFERENCE.fullmatch(value) if isinstance(value, str) else None
+    return tuple(".".join([found[1], *found[2].split(".")[1:]]).split(".")) if found else None
+
+
 def parse(text: str, file: str, known: Topology) -> Playbook:
     """Read and check a playbook.
 
     Raises:
-        PlaybookError: the path of the first wrong value, or every broken rule with its fix.
+        PlaybookError: every problem, one a line, as `file:line: path: what is wrong and what to do`.
     """
+    from agents.swarm.playbook_rules import find_problems
+
     try:
-        playbook = msgspec.convert(yaml.safe_load(text), Playbook)
-    except (yaml.YAMLError, msgspec.ValidationError) as error:
-        raise PlaybookError(f"{file}: {error}") from error
-    problems = [*_find_wrong_steps(playbook, known), *_find_wrong_action(playbook)]
-    if playbook.playbook != Path(file).stem:
-        problems.append(f"playbook: is {playbook.playbook!r}; give it the file's name, {Path(file).stem!r}")
-    if problems:
-        raise PlaybookError(f"{file}:\n- " + "\n- ".join(problems))
-    return playbook
+        places = read_places(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise PlaybookError(f"{file}:{line}: not YAML: {error.problem or error.context}; mend its syntax") from error
+    problems = [Problem(path=path, text="stands there twice; remove one") for path in places.doubles]
+    problems += _find_misshapen(places)
+    try:
+        if not problems:
+            playbook = msgspec.convert(places.value, Playbook)
+            problems += find_problems(playbook, known, Path(file).stem)
+            if not problems:
+                return playbook
+    except msgspec.ValidationError as error:
+        problems.append(read_validation(error, fields=Playbook.__struct_fields__))
+    raise PlaybookError("\n".join(places.describe(file, problem) for problem in problems))
+
+
+def _find_misshapen(places: Places) -> Iterator[Problem]:
+    """Entries of the wrong shape, each by its own name: msgspec stops at the first, and names no key of a mapping."""
+    if not isinstance(places.value, dict):
+        yield Problem(path=(), text="is no mapping; begin with `playbook: <name>`")
+        return
+    for part, shape in (("steps", Step), ("substitutes", Substitute), ("when", Condition)):
+        entries: Any = places.value.get(part)  # pyright: ignore[reportUnknownMemberType] -- YAML
+        for name, entry in entries.items() if isinstance(entries, dict) else ():  # pyright: ignore[reportUnknownMemberType]
+            try:
+                msgspec.convert(entry, shape)
+            except msgspec.ValidationError as error:
+                yield read_validation(error, (part, str(name)), shape.__struct_fields__)
 
 
 @cache
 def load() -> dict[str, Playbook]:
-    """The suite's own playbooks by name."""
-    files = sorted(FOLDER.glob("*.yaml"))
-    return {path.stem: parse(path.read_text(encoding="utf-8"), path.name, topology.load()) for path in files}
-
-
-def _find_wrong_steps(playbook: Playbook, known: Topology) -> Iterator[str]:
-    may_ask = known.agent(ORCHESTRATOR).may_ask
-    actions = {agent.name: agent.actions for agent in known.agents}
-    for name, step in playbook.steps.items():
-        where = f"steps.{name}"
-        if step.agent not in actions:
-            yield f"{where}.agent: no agent {step.agent!r}; the topology has {', '.join(sorted(actions))}"
-        elif step.agent not in may_ask:
-            yield f"{where}.agent: {ORCHESTRATOR} may not ask {step.agent}; add it to may_ask in topology.yaml"
-        elif step.action not in actions[step.agent]:
-            yield f"{where}.action: {step.agent} has no {step.action!r}; it has {', '.join(actions[step.agent])}"
-        if (step.on_failure is OnFailure.FALLBACK) != (step.fallback is not None):
-            yield f"{where}.fallback: give it exactly when on_failure is FALLBACK"
-        yield from _find_wrong_needs(playbook, name, step)
-    needs = {name: step.needs for name, step in playbook.steps.items()}
-    try:
-        TopologicalSorter(needs).prepare()
-    except CycleError as error:
-        yield f"steps: {' -> '.join(error.args[1])} wait for each other; remove one of these needs"
-
-
-def _find_wrong_needs(playbook: Playbook, name: str, step: Step) -> Iterator[str]:
-    actions: dict[str, str] = {}
-    for need in step.needs:
-        if need not in playbook.steps:
-            yield f"steps.{name}.needs: no step {need!r}; it has {', '.join(playbook.steps)}"
-            continue
-        action = playbook.steps[need].action
-        if action in actions:
-            yield f"steps.{name}.needs: {actions[action]!r} and {need!r} are both {action!r}; need only one of them"
-        actions[action] = need
-
-
-def _find_wrong_action(playbook: Playbook) -> Iterator[str]:
-    action = playbook.action
-    for field in ("content", "approved_by", "product"):
-        step = getattr(action, field)
-        if step is not None and step not in playbook.steps:
-            yield f"action.{field}: no step {step!r}; it has {', '.join(playbook.steps)}"
-    approval = playbook.steps.get(action.approved_by)
-    if approval and approval.on_failure is not OnFailure.FAIL_CLOSED:
-        yield f"steps.{action.approved_by}.on_failure: an approval must be FAIL_CLOSED"
-    if approval and approval.agent != "SecurityGuardianAgent":
-        yield f"action.approved_by: {approval.agent} cannot approve; name a step of SecurityGuardianAgent"
-    if approval and action.content not in approval.needs:
-        yield f"steps.{action.approved_by}.needs: add {action.content!r}, so that what goes out is what was approved"
+    """The suite's own playbooks by name. A wrong one is left out and logged; `make check` refuses it before."""
+    found: dict[str, Playbook] = {}
+    for path in sorted(FOLDER.glob("*.yaml")):
+        try:
+            found[path.stem] = parse(path.read_text(encoding="utf-8"), path.name, topology.load())
+        except PlaybookError as error:
+            log.error("playbook left out: %s", error)
+    return found

@@ -6,7 +6,8 @@ the swarm. Nothing here is the only copy of a fact: messages are rows in BigQuer
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 from agents.tools.once import once
 from agents.tools.settings import require, settings
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
 
 TASK_SECONDS = 86_400  # a task lives minutes; a day lets a person look at it
 WAIT_SECONDS = 5.0  # one command; longer means that Redis is ill, and the message is tried again
+# Sets what is not set yet and reads everything, in one step: of two answers at once one handler sees both.
+_LEARN = """
+if ARGV[2] == '0' and redis.call('EXISTS', KEYS[1]) == 0 then return false end
+for index = 3, #ARGV, 2 do redis.call('HSETNX', KEYS[1], ARGV[index], ARGV[index + 1]) end
+redis.call('EXPIRE', KEYS[1], ARGV[1])
+return redis.call('HGETALL', KEYS[1])
+"""
 
 
 class Blackboard(Protocol):
@@ -36,6 +44,29 @@ class Blackboard(Protocol):
 
     def claim(self, key: str, value: str, ttl_seconds: int = TASK_SECONDS) -> str:
         """Set a key unless it is there; what it holds now. Of many claims at once exactly one wins."""
+        ...
+
+    def learn(self, key: str, facts: Mapping[str, str], *, create: bool = False) -> dict[str, str] | None:
+        """Set those fields of a hash that are not set yet; the whole hash as it is now, at one instant.
+
+        A hash that is not there stays so unless `create` is given, and None comes back.
+        """
+        ...
+
+    def schedule(self, key: str, member: str, due: float) -> None:
+        """Put a member into a list by the time (seconds since 1970) when it is due, or move it there."""
+        ...
+
+    def unschedule(self, key: str, member: str) -> None:
+        """Take a member out of a list."""
+        ...
+
+    def find_due(self, key: str, until: float, limit: int) -> list[tuple[str, float]]:
+        """The members that are due until then, with their times, the earliest first."""
+        ...
+
+    def forget(self, key: str) -> None:
+        """Remove a key."""
         ...
 
 
@@ -62,6 +93,29 @@ class RedisBlackboard:
             return value
         return self.get(key) or value
 
+    def learn(self, key: str, facts: Mapping[str, str], *, create: bool = False) -> dict[str, str] | None:
+        """Set those fields of a hash that are not set yet; the whole hash, or None when there is none."""
+        parts = [part for fact in facts.items() for part in fact]
+        found: Any = client().register_script(_LEARN)(keys=[key], args=[TASK_SECONDS, int(create), *parts])
+        return dict(zip(found[::2], found[1::2], strict=True)) if found else None
+
+    def schedule(self, key: str, member: str, due: float) -> None:
+        """Put a member into a list by the time when it is due."""
+        client().zadd(key, {member: due})
+
+    def unschedule(self, key: str, member: str) -> None:
+        """Take a member out of a list."""
+        client().zrem(key, member)
+
+    def find_due(self, key: str, until: float, limit: int) -> list[tuple[str, float]]:
+        """The members that are due until then, with their times."""
+        found: Any = client().zrangebyscore(key, "-inf", until, start=0, num=limit, withscores=True)
+        return [(str(member), float(due)) for member, due in found]
+
+    def forget(self, key: str) -> None:
+        """Remove a key."""
+        client().delete(key)
+
 
 class FakeBlackboard:
     """A dict that keeps each key's TTL; `error` fails everything."""
@@ -69,6 +123,8 @@ class FakeBlackboard:
     def __init__(self, error: Exception | None = None) -> None:
         self.values: dict[str, str] = {}
         self.ttls_seconds: dict[str, int] = {}
+        self.hashes: dict[str, dict[str, str]] = {}
+        self.lists: dict[str, dict[str, float]] = {}
         self.error = error
 
     def get(self, key: str) -> str | None:
@@ -93,6 +149,38 @@ class FakeBlackboard:
         if self.get(key) is None:
             self.put(key, value, ttl_seconds)
         return self.values[key]
+
+    def learn(self, key: str, facts: Mapping[str, str], *, create: bool = False) -> dict[str, str] | None:
+        """Set those fields of a hash that are not set yet; the whole hash, or None when there is none."""
+        if self.error:
+            raise self.error
+        if key not in self.hashes and not create:
+            return None
+        self.hashes[key] = {**facts, **self.hashes.get(key, {})}
+        return dict(self.hashes[key])
+
+    def schedule(self, key: str, member: str, due: float) -> None:
+        """Put a member into a list by the time when it is due."""
+        self.lists.setdefault(key, {})[member] = due
+
+    def unschedule(self, key: str, member: str) -> None:
+        """Take a member out of a list."""
+        self.lists.get(key, {}).pop(member, None)
+
+    def find_due(self, key: str, until: float, limit: int) -> list[tuple[str, float]]:
+        """The members that are due until then, with their times."""
+        due = [(member, at) for member, at in self.lists.get(key, {}).items() if at <= until]
+        return sorted(due, key=lambda entry: entry[1])[:limit]
+
+    def forget(self, key: str) -> None:
+        """Remove a key."""
+        self.values.pop(key, None)
+        self.hashes.pop(key, None)
+
+    def empty(self) -> None:
+        """Forget everything, as FLUSHALL does."""
+        for kept in (self.values, self.hashes, self.lists, self.ttls_seconds):
+            kept.clear()
 
 
 @once

@@ -6,10 +6,16 @@ are: the service account in the cloud, the throw-away one of the laptop cloud.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from agents.tools.once import once
+from agents.tools.settings import settings
 
 if TYPE_CHECKING:
     import httpx
@@ -17,6 +23,8 @@ if TYPE_CHECKING:
 
 # Leaves `Authorization` to the function behind it: https://cloud.google.com/run/docs/authenticating/service-to-service
 HEADER = "x-serverless-authorization"
+KEYS_SECONDS = 3600.0
+WAIT_SECONDS = 10
 
 
 def prove_identity(audience: str) -> Callable[[httpx.Request], httpx.Request]:
@@ -33,6 +41,46 @@ def prove_identity(audience: str) -> Callable[[httpx.Request], httpx.Request]:
         return request
 
     return add_token
+
+
+def fetch_token(audience: str) -> tuple[str, float]:
+    """A new token for an audience, and when it expires (seconds since 1970).
+
+    Raises:
+        google.auth.exceptions.GoogleAuthError: there is no identity, or its issuer is silent.
+    """
+    from google.auth import jwt
+    from google.oauth2 import id_token
+
+    credentials: Any = id_token.fetch_id_token_credentials(audience, request=_request())
+    credentials.refresh(_request())
+    return str(credentials.token), float(jwt.decode(credentials.token, verify=False)["exp"])
+
+
+def certificate_keys(*, fresh: bool) -> Mapping[str, str]:
+    """The public keys by which tokens are checked, by their ids; kept for an hour unless `fresh` ones are wanted.
+
+    Raises:
+        google.auth.exceptions.TransportError: they are not to be had.
+    """
+    if fresh or time.monotonic() > _keys.good_until:
+        from google.auth.exceptions import TransportError
+
+        response = _request()(settings().identity_certs_url, method="GET", timeout=WAIT_SECONDS)
+        if response.status != HTTPStatus.OK:
+            raise TransportError(f"{settings().identity_certs_url} answers {response.status}")
+        _keys.by_id = msgspec.json.decode(response.data, type=dict[str, str])
+        _keys.good_until = time.monotonic() + KEYS_SECONDS
+    return _keys.by_id
+
+
+@dataclass
+class _Keys:
+    by_id: Mapping[str, str]
+    good_until: float
+
+
+_keys = _Keys(by_id={}, good_until=0.0)
 
 
 @once

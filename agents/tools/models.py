@@ -43,10 +43,11 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel", om
 
 
 class ModelUsage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Tokens of one answer."""
+    """Tokens of one answer, and what they cost; unset: the gateway does not say."""
 
     input_tokens: int = 0
     output_tokens: int = 0
+    usd: float | msgspec.UnsetType = msgspec.UNSET
 
 
 class ModelAnswer(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

@@ -32,6 +32,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     llm_url: str = ""
     llm_audience: str = ""
     secret_manager_endpoint: str = ""
+    identity_certs_url: str = "https://www.googleapis.com/oauth2/v1/certs"
     vertex_location: str = "global"
     default_model: str = "gemini-3.8-flash"
     behind_load_balancer: bool = False
@@ -51,6 +52,7 @@ _VARIABLES = {
     "llm_url": "ARGO_LLM_URL",
     "llm_audience": "ARGO_LLM_AUDIENCE",
     "secret_manager_endpoint": "SECRET_MANAGER_ENDPOINT",
+    "identity_certs_url": "ARGO_IDENTITY_CERTS_URL",
     "vertex_location": "GOOGLE_CLOUD_LOCATION",
     "default_model": "ARGO_DEFAULT_MODEL",
     "behind_load_balancer": "ARGO_BEHIND_LOAD_BALANCER",

@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
+from schemas.topology import account_id
 
-ACCOUNT_ID_MAX = 30  # https://cloud.google.com/iam/docs/service-accounts-create: 6 to 30 characters
-
-
-def account_id(prefix: str, name: str) -> str:
-    """The id of a service account: readable, and cut with a hash of the whole where Google's limit asks for it."""
-    wanted = f"{prefix}-{dashed(name)}"
-    if len(wanted) <= ACCOUNT_ID_MAX:
-        return wanted
-    digest = hashlib.sha256(wanted.encode()).hexdigest()[:6]
-    return f"{wanted[: ACCOUNT_ID_MAX - 7].rstrip('-')}-{digest}"
+__all__ = ["account_id", "dashed", "url_variable"]
 
 
 def dashed(name: str) -> str:

@@ -56,7 +56,7 @@ def record_program(build: Callable[[], object], *, stack: str = "dev", config: d
         exported: dict[str, Any] = getattr(root, "outputs", {})
         return pulumi.Output.from_input(exported).apply(outputs.update)
 
-    with _own_loop():
+    with _own_loop(), _deep_stack():
         pulumi.runtime.set_mocks(recorder, project="argo", stack=stack, preview=False)
         pulumi.runtime.set_all_config(given)
         run()
@@ -87,6 +87,17 @@ def _own_loop() -> Generator[None]:
         loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
         loop.close()
         asyncio.set_event_loop(None)
+
+
+@contextmanager
+def _deep_stack() -> Generator[None]:
+    """The mocks register a resource inside the loop of the one before it: the stack grows with their number."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, 10_000))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def _run_main() -> None:

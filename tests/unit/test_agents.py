@@ -26,25 +26,26 @@ from agents.tools.bus import FakeBus
 from agents.tools.graph import FakeGraph
 from agents.tools.models import FakeGateway, ModelRefused, ModelUnavailable
 from agents.tools.profiles import FakeProfiles
+from agents.tools.seals import FakeSeals
 from agents.tools.warehouse import FakeWarehouse
 from schemas import topology
 from schemas.messages import AgentMessage, Json, Kind, ProfileUpdate, Status, context_key
 from schemas.rows import Recommendation
-from tests.unit.swarm import OUTPUTS, START, Clock, Crash, ScriptedAgent, ShakyBus, World
+from tests.unit.swarm import OUTPUTS, START, Clock, Crash, ScriptedAgent, ShakyBus, World, seal
 
 LAMP = ChosenProduct(product_id="p1", name="T-LIGHT HOLDER", reason="It goes with your lamp.")
 CLEAN = write_template("en", "lapsed_buyer", LAMP)
 
 
 def _ports() -> Ports:
-    return Ports(blackboard=FakeBlackboard(), bus=FakeBus(), now=Clock())
+    return Ports(blackboard=FakeBlackboard(), bus=FakeBus(), seals=FakeSeals("agent-user-context"), now=Clock())
 
 
 def _task(**inputs: Json) -> Task:
     return Task(user_id="u1", moment=Occasion(moment_id="m1", kind="lapsed_buyer", data={"orders": 5}), inputs=inputs)
 
 
-def _request(**changes: Any) -> bytes:
+def _request(sealed_by: str = "", **changes: Any) -> tuple[bytes, dict[str, str]]:
     values: dict[str, Any] = {
         "task_id": "s1",
         "parent_task_id": "t1",
@@ -57,11 +58,11 @@ def _request(**changes: Any) -> bytes:
         "timestamp": START,
         **changes,
     }
-    return msgspec.json.encode(AgentMessage(**values))
+    return seal(AgentMessage(**values), sealed_by)
 
 
 def _scripted(outputs: Mapping[str, Any] = OUTPUTS, bus: FakeBus | None = None) -> ScriptedAgent:
-    ports = Ports(blackboard=FakeBlackboard(), bus=bus or FakeBus(), now=Clock())
+    ports = Ports(blackboard=FakeBlackboard(), bus=bus or FakeBus(), seals=FakeSeals("agent-user-context"), now=Clock())
     return ScriptedAgent(ports, "UserContextAgent", outputs)
 
 
@@ -91,7 +92,7 @@ def test_a_function_without_an_agent_is_told_so() -> None:
 def test_an_answer_goes_back_to_the_asker_with_the_same_ids() -> None:
     """Prevents: answers that the orchestrator cannot place."""
     agent = _scripted()
-    agent.handle(_request())
+    agent.handle(*_request())
     [answer] = _answers(agent)
     assert (answer.task_id, answer.parent_task_id, answer.correlation_id) == ("s1", "t1", "m1")
     assert (answer.source_agent, answer.target_agent) == ("UserContextAgent", "MasterOrchestratorAgent")
@@ -107,8 +108,8 @@ def test_a_request_delivered_twice_is_worked_on_once_and_answered_twice() -> Non
         return {"n": len(agent.worked)}
 
     agent.outputs = {"summarise": work}
-    agent.handle(_request())
-    agent.handle(_request())
+    agent.handle(*_request())
+    agent.handle(*_request())
     assert [answer.payload["output"] for answer in _answers(agent)] == [{"n": 1}, {"n": 1}]
     assert len(agent.worked) == 1
 
@@ -121,12 +122,12 @@ def test_two_deliveries_at_once_give_one_answer() -> None:
     def work(task: Task) -> Json:
         begun.append(task)
         if len(begun) == 1:
-            agent.handle(_request())  # the other delivery comes and is done while this one thinks
+            agent.handle(*_request())  # the other delivery comes and is done while this one thinks
             return {"n": 2}
         return {"n": 1}
 
     agent.outputs = {"summarise": work}
-    agent.handle(_request())
+    agent.handle(*_request())
     assert [answer.payload["output"] for answer in _answers(agent)] == [{"n": 1}, {"n": 1}]
 
 
@@ -135,35 +136,39 @@ def test_a_crash_before_the_answer_is_out_does_not_work_again() -> None:
     bus = ShakyBus(World().chance, share=2.0)
     agent = _scripted(bus=bus)
     with pytest.raises(Crash):
-        agent.handle(_request())
+        agent.handle(*_request())
     bus.share = 0.0
-    agent.handle(_request())
+    agent.handle(*_request())
     assert (len(agent.worked), len(_answers(agent))) == (1, 1)
 
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"source_agent": "CreativeContentAgent"}, "CreativeContentAgent may not ask UserContextAgent"),
-        ({"source_agent": "StrangerAgent"}, "StrangerAgent may not ask"),
         ({"action": "delete_everything"}, "no action 'delete_everything'"),
-        ({"kind": Kind.RESPONSE}, "not a response"),
-        ({"kind": Kind.EVENT}, "not a event"),
+        ({"source_agent": "UserContextAgent", "kind": Kind.EVENT}, "not a event"),
     ],
 )
-def test_what_the_allow_list_does_not_allow_is_poison(changes: Json, reason: str) -> None:
-    """Prevents: an agent that works for whoever writes to its topic."""
+def test_what_an_agent_cannot_do_is_poison(changes: Json, reason: str) -> None:
+    """Prevents: a message that is tried again for ever."""
     agent = _scripted()
     with pytest.raises(Poison, match=reason):
-        agent.handle(_request(**changes))
+        agent.handle(*_request(**changes))
     assert not agent.worked
+
+
+def test_a_command_is_carried_out_and_not_answered() -> None:
+    """Prevents: answers that nobody waits for, which the receiver takes for poison."""
+    agent = _scripted()
+    agent.handle(*_request(kind=Kind.COMMAND))
+    assert len(agent.worked) == 1
     assert not _answers(agent)
 
 
 def test_a_message_for_another_agent_is_left_to_it() -> None:
     """Prevents: two agents that answer one request, and dead letters on a bus that ignores filters."""
     agent = _scripted()
-    agent.handle(_request(target_agent="CreativeContentAgent", action="write_email"))
+    agent.handle(*_request(target_agent="CreativeContentAgent", action="write_email"))
     assert not agent.worked
     assert not _answers(agent)
 
@@ -172,24 +177,25 @@ def test_a_message_for_another_agent_is_left_to_it() -> None:
 def test_what_is_no_message_is_poison(data: bytes) -> None:
     """Prevents: redelivering for days what nobody can read."""
     with pytest.raises(Poison):
-        _scripted().handle(data)
+        _scripted().handle(data, {})
 
 
 def test_a_declared_failure_is_an_answer_and_any_other_is_tried_again() -> None:
     """Prevents: giving up on a hiccup, and retrying what can never work."""
     failing = _scripted({"summarise": StepFailed("nobody there")})
-    failing.handle(_request())
-    assert _answers(failing)[0].payload == {"status": "FAILED", "output": {}, "reason": "nobody there"}
+    failing.handle(*_request())
+    payload = _answers(failing)[0].payload
+    assert (payload["status"], payload["reason"], "retryable" in payload) == ("FAILED", "nobody there", False)
     ill = _scripted({"summarise": ConnectionError("hiccup")})
     with pytest.raises(ConnectionError):
-        ill.handle(_request())
+        ill.handle(*_request())
     assert not _answers(ill)
 
 
 def test_past_the_deadline_nothing_is_begun_but_the_asker_is_told() -> None:
     """Prevents: work that nobody waits for, and a task that waits for work that nobody began."""
     agent = _scripted()
-    agent.handle(_request(deadline=START - timedelta(seconds=1)))
+    agent.handle(*_request(deadline=START - timedelta(seconds=1)))
     assert not agent.worked
     assert _answers(agent)[0].payload["status"] == Status.FAILED
 
@@ -197,7 +203,7 @@ def test_past_the_deadline_nothing_is_begun_but_the_asker_is_told() -> None:
 def test_an_unusable_payload_fails_the_step() -> None:
     """Prevents: a task that hangs because its request was put aside as poison."""
     agent = _scripted()
-    agent.handle(_request(payload={"user": "u1"}))
+    agent.handle(*_request(payload={"user": "u1"}))
     assert "payload is not usable" in _answers(agent)[0].payload["reason"]
 
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import redis
 
-from agents.swarm.tasks import Tasks
+from agents.swarm.tasks import Answers
 from agents.tools import blackboard as tool
 from agents.tools.blackboard import Blackboard, FakeBlackboard, RedisBlackboard
 from agents.tools.settings import settings
@@ -42,15 +42,50 @@ def test_the_first_claim_stays(board: Blackboard) -> None:
     assert board.get("a") == "1"
 
 
-def test_a_result_and_an_outcome_are_set_once(board: Blackboard) -> None:
-    """Prevents: a task that is COMPLETED for one instance and FAILED for another."""
-    tasks = Tasks(board)
+def test_an_answer_is_set_once(board: Blackboard) -> None:
+    """Prevents: an agent that says two different things about one request."""
+    answers = Answers(board)
     done, failed = StepResult(status=Status.COMPLETED), StepResult(status=Status.FAILED, reason="late")
-    assert tasks.answer("s1", "UserContextAgent", done) == done
-    assert tasks.answer("s1", "UserContextAgent", failed) == done
-    assert tasks.decide("t1", failed) == failed
-    assert tasks.decide("t1", done) == failed
+    assert answers.find("s1", "UserContextAgent") is None
+    assert answers.keep("s1", "UserContextAgent", done) == done
+    assert answers.keep("s1", "UserContextAgent", failed) == done
+    assert answers.find("s1", "UserContextAgent") == done
     assert board.get("task:s1:status") == "COMPLETED"
+
+
+def test_facts_are_set_once_and_read_together(board: Blackboard) -> None:
+    """Prevents: a fact that changes, and a hash that half returns after Redis was emptied."""
+    assert board.learn("t", {"a": "1"}) is None
+    assert board.learn("t", {}) is None, "looking creates nothing"
+    assert board.learn("t", {"a": "1"}, create=True) == {"a": "1"}
+    assert board.learn("t", {"a": "2", "b": "가"}) == {"a": "1", "b": "가"}
+    board.forget("t")
+    assert board.learn("t", {}) is None
+
+
+def test_what_is_due_comes_in_order_and_once(board: Blackboard) -> None:
+    """Prevents: a task that the clock forgets, or looks at for ever."""
+    board.schedule("due", "later", 30.5)
+    board.schedule("due", "first", 10)
+    board.schedule("due", "moved", 5)
+    board.schedule("due", "moved", 20)
+    assert board.find_due("due", 25, 10) == [("first", 10.0), ("moved", 20.0)]
+    assert board.find_due("due", 25, 1) == [("first", 10.0)]
+    board.unschedule("due", "first")
+    board.unschedule("due", "first")
+    assert board.find_due("due", 100, 10) == [("moved", 20.0), ("later", 30.5)]
+
+
+@pytest.mark.usefixtures("real")
+def test_of_many_answers_at_once_one_handler_sees_all() -> None:
+    """Prevents: a fan-in whose last two answers each see only themselves, so that nobody goes on."""
+    board = RedisBlackboard()
+    for number in range(20):
+        key = f"fan-{number}"
+        board.learn(key, {"record": "r"}, create=True)
+        with ThreadPoolExecutor(8) as pool:
+            seen = list(pool.map(board.learn, [key] * 8, [{f"done:{step}": "1"} for step in range(8)]))
+        assert max(len(facts or {}) for facts in seen) == 9
 
 
 @pytest.mark.usefixtures("real")

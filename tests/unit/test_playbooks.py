@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,13 +42,25 @@ def test_every_playbook_of_the_suite_is_right() -> None:
         (("steps", "review", "on_failure"), "FAIL_OPEN", "an approval must be FAIL_CLOSED"),
         (("steps", "review", "needs"), ["recommend"], "add 'message', so that what goes out is what was approved"),
         (("steps", "context", "on_failure"), "FALLBACK", "steps.context.fallback: give it exactly when"),
-        (("steps", "context", "fallback"), {}, "steps.context.fallback: give it exactly when"),
-        (("steps", "context", "on_failure"), "IGNORE", "$.steps[...].on_failure"),
-        (("steps", "context", "retries"), 3, "unknown field `retries`"),
+        (("steps", "context", "fallback"), "x", "steps.context.fallback: give it exactly when"),
+        (("steps", "context", "fallback"), {}, "steps.context.fallback: Expected `str | null`"),
+        (("steps", "context", "on_failure"), "IGNORE", "steps.context.on_failure: Invalid enum value 'IGNORE'"),
+        (
+            ("steps", "context", "retires"),
+            3,
+            "steps.context.retires: Object contains unknown field `retires`; did you mean",
+        ),
+        (("steps", "context", "timeout_seconds"), 301, "301 s is more than the deadline of 300 s"),
+        (("steps", "context", "inputs"), {"a": "$contxt.b"}, "steps.context.inputs.a: no step 'contxt'"),
+        (("steps", "context", "inputs"), {"a": "$$"}, "is no reference; write $step.field"),
+        (("steps", "context", "inputs"), {"a": "$review.b"}, "wait for each other"),
+        (("substitutes",), {"x": {}}, "substitutes.x: give it either output, or agent and action"),
+        (("substitutes",), {"x": {"output": {}}}, "substitutes.x: no step names it as its fallback"),
+        (("result",), "review", "ends with exactly one of action and result"),
         (("action", "content"), "mesage", "action.content: no step 'mesage'"),
         (("action", "approved_by"), "message", "CreativeContentAgent cannot approve"),
-        (("action", "kind"), "fax", "$.action.kind"),
-        (("deadline_seconds",), 1, "$.deadline_seconds"),
+        (("action", "kind"), "fax", "action.kind: Invalid enum value"),
+        (("deadline_seconds",), 1, "deadline_seconds: Expected `int` >= 10"),
         (("playbook",), "other", "give it the file's name, 'win_back'"),
         (("when",), {"orders": {"over": 2}}, "unknown field `over`"),
     ],
@@ -59,8 +73,33 @@ def test_a_wrong_playbook_is_refused_with_file_path_and_fix(path: tuple[str, ...
         target = target[key]
     target[path[-1]] = value
     refusal = _refusal(playbook)
-    assert refusal.startswith("win_back.yaml:")
     assert expected in refusal
+    assert all(re.match(r"win_back\.yaml:[0-9]+: ", line) for line in refusal.splitlines())
+
+
+def test_the_line_of_each_problem_is_named() -> None:
+    """Prevents: an analyst who searches a file for what a path means."""
+    text = (playbooks.FOLDER / "win_back.yaml").read_text(encoding="utf-8")
+    text = text.replace("action: choose", "action: chose").replace("kind: email", "kind: fax")
+    text = text.replace("orders: {gte: 2}", "orders: {gte: 2}\n  orders: {gte: 3}")
+    with pytest.raises(PlaybookError) as refused:
+        parse(text, "win_back.yaml", KNOWN)
+    lines = text.splitlines()
+    numbers = [int(line.split(":")[1]) for line in str(refused.value).splitlines()]
+    assert [lines[number - 1].strip() for number in numbers] == ["orders: {gte: 3}"]
+    text = text.replace("  orders: {gte: 3}\n", "").replace("kind: fax", "kind: email")
+    with pytest.raises(PlaybookError, match="did you mean 'choose'") as refused:
+        parse(text, "win_back.yaml", KNOWN)
+    assert text.splitlines()[int(str(refused.value).split(":")[1]) - 1].strip() == "action: chose"
+
+
+def test_a_wrong_playbook_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents: one analyst's slip that silences every playbook."""
+    (tmp_path / "bad.yaml").write_text("playbook: bad\n", encoding="utf-8")
+    good = (playbooks.FOLDER / "win_back.yaml").read_text(encoding="utf-8")
+    (tmp_path / "win_back.yaml").write_text(good, encoding="utf-8")
+    monkeypatch.setattr(playbooks, "FOLDER", tmp_path)
+    assert list(playbooks.load.__wrapped__()) == ["win_back"]
 
 
 def test_every_problem_is_said_at_once() -> None:
@@ -83,7 +122,7 @@ def test_two_inputs_of_one_action_are_refused() -> None:
 
 def test_text_that_is_no_yaml_names_the_line() -> None:
     """Prevents: a traceback instead of a place to look at."""
-    with pytest.raises(PlaybookError, match=r"(?s)win_back\.yaml: .*line 1"):
+    with pytest.raises(PlaybookError, match=r"^win_back\.yaml:1: not YAML"):
         parse("playbook: [", "win_back.yaml", KNOWN)
 
 
