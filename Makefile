@@ -41,6 +41,9 @@ logs: $(STAMP) ## show the end of a service's log: make logs NAME=collect
 	@test -n "$(NAME)" || { echo "whose log? make logs NAME=collect; make status lists the names"; exit 2; }
 	@$(RUN) logs $(NAME)
 
+trace: $(STAMP) ## tell why a task did what it did, as a tree and a page: make trace TASK=<id> (without: the latest tasks)
+	@$(RUN) trace $(TASK) $(ARGS)
+
 check: $(STAMP) ## lint, types, import layers, file and function size
 	@$(BIN)/ruff check $(CODE) .ci
 	@$(BIN)/ruff format --check $(CODE) .ci
@@ -83,4 +86,4 @@ clean: ## stop the laptop cloud, remove .venv and build
 	@test ! -x $(BIN)/python || { $(RUN) down; $(RUN) down --dir build/demo; } > /dev/null
 	@rm -rf $(VENV) build
 
-.PHONY: help setup demo up down status job replay logs check test bench bench-start render preview deploy bill lock clean
+.PHONY: help setup demo up down status job replay logs trace check test bench bench-start render preview deploy bill lock clean

@@ -1,4 +1,4 @@
-"""The laptop cloud's command line: `python -m emulators up | run | down | status | job NAME | logs NAME`.
+"""The laptop cloud's command line: `python -m emulators up | run | down | status | job NAME | logs NAME | trace [TASK]`.
 
 Owns words and exit codes. What runs is plan.py's, how it is kept running supervisor.py's.
 """
@@ -27,6 +27,7 @@ from emulators.ports import PortError
 from emulators.services import REPOSITORY, ServicesError
 from emulators.state import Phase, State, Status, log_path, read_state, tail
 from emulators.supervisor import AlreadyUpError, Supervisor
+from emulators.trace import show_task
 from schemas import topology
 
 NOT_UP, INTERRUPTED = 3, 130
@@ -36,7 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs one sub-command; returns its exit code."""
     parsed = _build_parser().parse_args(arguments)
     parsed.dir = parsed.dir.resolve()
-    commands = {"up": run_up, "run": run_here, "down": run_down, "status": run_status, "job": run_job, "logs": run_logs}
+    commands = {"up": run_up, "run": run_here, "down": run_down, "status": run_status}
+    commands |= {"job": run_job, "logs": run_logs, "trace": run_trace}
     return commands[parsed.command](parsed)
 
 
@@ -136,6 +138,11 @@ def run_logs(parsed: argparse.Namespace) -> int:
     return 0
 
 
+def run_trace(parsed: argparse.Namespace) -> int:
+    """Shows why a task did what it did."""
+    return show_task(parsed.dir, parsed.task)
+
+
 def print_table(state: State) -> None:
     """One line per service."""
     rows = [("SERVICE", "STATE", "ENDPOINT", "PID", "RESTARTS", "")]
@@ -169,6 +176,10 @@ def _build_parser() -> argparse.ArgumentParser:
     logs = commands.add_parser("logs", parents=[everywhere], help="the end of a service's log")
     logs.add_argument("name")
     logs.add_argument("--lines", type=int, default=30)
+    trace = commands.add_parser(
+        "trace", parents=[everywhere], help="why a task did what it did; without one, the latest"
+    )
+    trace.add_argument("task", nargs="?", default="")
     return parser
 
 

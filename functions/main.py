@@ -12,7 +12,8 @@ from functions.llm import llm
 from functions.orchestrate import orchestrate
 from functions.profiles import profiles
 from functions.recommend import recommend
+from functions.trace import trace
 
 logs.configure()
 
-__all__ = ["act", "agent", "collect", "ingest", "llm", "orchestrate", "profiles", "recommend"]
+__all__ = ["act", "agent", "collect", "ingest", "llm", "orchestrate", "profiles", "recommend", "trace"]
