@@ -7,8 +7,14 @@
 -- @column active: Of these, those who did something in the week
 -- @column value: Retention, 0 to 1: active / cohort_size
 -- @column is_complete: Whether the week is over; the current one may still grow
+
+-- Mondays are counted from 1970-01-05, which was one: bqemulator takes WEEK(MONDAY) for weeks that begin on Sunday.
 WITH weeks AS (
-  SELECT DISTINCT person_id, DATE_TRUNC(DATE(event_timestamp), ISOWEEK) AS week
+  SELECT DISTINCT
+    person_id,
+    DATE_SUB(
+      DATE(event_timestamp), INTERVAL MOD(DATE_DIFF(DATE(event_timestamp), DATE '1970-01-05', DAY), 7) DAY
+    ) AS week
   FROM argo.interactions
   WHERE person_id IS NOT NULL AND event_type NOT IN (
     'email_sent', 'email_skipped', 'email_failed', 'email_delivered', 'email_bounced'
@@ -36,7 +42,7 @@ SELECT
   sizes.cohort_size,
   COALESCE(activity.active, 0) AS active,
   COALESCE(activity.active, 0) / sizes.cohort_size AS value,
-  calendar.week < DATE_TRUNC(CURRENT_DATE(), ISOWEEK) AS is_complete
+  DATE_ADD(calendar.week, INTERVAL 7 DAY) <= CURRENT_DATE() AS is_complete
 FROM sizes
 JOIN calendar ON calendar.week >= sizes.cohort_week
 LEFT JOIN activity ON activity.cohort_week = sizes.cohort_week AND activity.week = calendar.week
