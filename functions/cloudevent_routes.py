@@ -13,7 +13,7 @@ from agents.intake.segment import Received
 from agents.intake.storing import store_rows
 from agents.intake.verdicts import judge_events, summarise
 from agents.tools import landing, publishing
-from functions.exchange import BadRequest, answer, describe_error, find_clues, read_body
+from functions.exchange import BadRequest, answer, describe_error, find_clues, read_body, read_headers
 from functions.write_keys import find_source
 
 FIX = "see the CloudEvents HTTP binding 1.0.2"
@@ -23,7 +23,7 @@ async def post_events(request: Request) -> Response:
     """202 with a verdict per event; a single event that is refused is a 400, because nothing of the request was taken."""
     body = await read_body(request, CLOUDEVENTS)
     try:
-        incoming = cloudevents.read_request(request.headers, body)
+        incoming = cloudevents.read_request(read_headers(request), body)
     except cloudevents.UnsupportedFormat as error:
         raise BadRequest(415, str(error), FIX) from None
     except cloudevents.TooLarge as error:
@@ -38,6 +38,6 @@ async def post_events(request: Request) -> Response:
     batch = judge_events(incoming, cloudevents.read_event, received)
     await store_rows(batch, publishing.publisher(), landing.cloud_storage())
     body_out = summarise(batch)
-    if batch.refused and not cloudevents.is_batched(request.headers):
+    if batch.refused and not cloudevents.is_batched(read_headers(request)):
         return answer(400, {**body_out, **describe_error(400, batch.verdicts[0].reason, FIX)})
     return answer(202, body_out)

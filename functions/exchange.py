@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 import msgspec
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
 from agents.intake.enrichment.clues import Clues, read_clues
@@ -15,6 +15,7 @@ from agents.intake.limits import Limits
 from agents.tools.settings import settings
 
 RETRY_AFTER_SECONDS = "5"
+_HEADERS = "argo.headers"
 Json = dict[str, Any]
 
 
@@ -40,18 +41,30 @@ async def read_body(request: Request, limits: Limits) -> bytes:
     """
     chunks: list[bytes] = []
     size = 0
-    try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > limits.batch_bytes:
-                raise _too_large("body", limits)
-            chunks.append(chunk)
-    except ClientDisconnect:
-        raise BadRequest(400, "the client went away before the body was complete", "send the batch again") from None
+    more = True
+    while more:
+        part = await request.receive()
+        if part["type"] == "http.disconnect":
+            raise BadRequest(400, "the client went away before the body was complete", "send the batch again")
+        chunks.append(part.get("body", b""))
+        size += len(chunks[-1])
+        if size > limits.batch_bytes:
+            raise _too_large("body", limits)
+        more = part.get("more_body", False)
     body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-    if body.startswith(b"\x1f\x8b") or request.headers.get("content-encoding", "").lower() == "gzip":
+    if body.startswith(b"\x1f\x8b") or read_headers(request).get("content-encoding", "").lower() == "gzip":
         return _gunzip(body, limits)
     return body
+
+
+def read_headers(request: Request) -> dict[str, str]:
+    """Header name in lower case -> value, of several the first; read once a request, as Starlette looks through all each time."""
+    found: dict[str, str] | None = request.scope.get(_HEADERS)
+    if found is None:
+        pairs: list[tuple[bytes, bytes]] = request.scope["headers"]
+        found = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(pairs)}
+        request.scope[_HEADERS] = found
+    return found
 
 
 def _gunzip(body: bytes, limits: Limits) -> bytes:
@@ -74,7 +87,7 @@ def _too_large(what: str, limits: Limits) -> BadRequest:
 
 def find_clues(request: Request) -> Clues:
     """What the request shows besides its events."""
-    return read_clues(request.headers, behind_load_balancer=settings().behind_load_balancer)
+    return read_clues(read_headers(request), behind_load_balancer=settings().behind_load_balancer)
 
 
 def answer(status: int, body: Json) -> Response:
@@ -92,22 +105,22 @@ def answer_later(error: Exception) -> Response:
 def answer_options(request: Request) -> Response:
     """A browser's preflight, and the CloudEvents webhook handshake (https://github.com/cloudevents/spec, http-webhook)."""
     response = Response(status_code=204, headers={"Allow": "GET, HEAD, POST, PUT, OPTIONS"})
-    if "webhook-request-origin" in request.headers:
+    if "webhook-request-origin" in read_headers(request):
         response.headers["WebHook-Allowed-Origin"] = "*"
         response.headers["WebHook-Allowed-Rate"] = "*"
-    wanted = request.headers.get("access-control-request-headers")
+    wanted = read_headers(request).get("access-control-request-headers")
     default = "authorization, content-type, content-encoding, x-write-key, x-retry-count"
     response.headers["Access-Control-Allow-Headers"] = wanted or default
     response.headers["Access-Control-Allow-Methods"] = "GET, HEAD, POST, PUT, OPTIONS"
     response.headers["Access-Control-Max-Age"] = "86400"
-    if request.headers.get("access-control-request-private-network") == "true":
+    if read_headers(request).get("access-control-request-private-network") == "true":
         response.headers["Access-Control-Allow-Private-Network"] = "true"
     return response
 
 
 def allow_origin(request: Request, response: Response) -> Response:
     """Let a page of any origin read the answer; beacons send credentials, with which `*` would not do."""
-    origin = request.headers.get("origin")
+    origin = read_headers(request).get("origin")
     if origin:
         response.headers["Access-Control-Allow-Origin"] = origin
         response.headers["Access-Control-Allow-Credentials"] = "true"

@@ -14,7 +14,7 @@ from agents.intake.segment import Received, read_message
 from agents.intake.storing import store_rows
 from agents.intake.verdicts import judge_events, summarise
 from agents.tools import landing, publishing
-from functions.exchange import BadRequest, answer, find_clues, read_body
+from functions.exchange import BadRequest, answer, find_clues, read_body, read_headers
 from functions.write_keys import find_source
 
 PREFIX = "/v1/"
@@ -48,8 +48,8 @@ async def get_settings(request: Request, key: str) -> Response:
         await find_source(request, key)
     except BadRequest:
         raise BadRequest(404, "no such project", "ask for /v1/projects/<your write key>/settings") from None
-    host = request.headers.get("host", "")
-    scheme = request.headers.get("x-forwarded-proto", request.url.scheme)
+    host = read_headers(request).get("host", "")
+    scheme = read_headers(request).get("x-forwarded-proto", request.url.scheme)
     allowed = {"__default": {"enabled": True, "integrations": {}}}
     settings = {
         "integrations": {

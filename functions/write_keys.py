@@ -12,7 +12,7 @@ from functools import cache
 from starlette.requests import Request
 
 from agents.tools import secrets
-from functions.exchange import BadRequest
+from functions.exchange import BadRequest, read_headers
 
 KEYS_NAME = "collect-write-keys"
 FRESH_SECONDS = 30.0  # Secret Manager's own cache is behind it
@@ -70,7 +70,7 @@ async def find_source(request: Request, body_key: str) -> str:
         BadRequest: no key, or one that is not known.
         KeysUnavailable: the keys could not be read.
     """
-    headers = request.headers
+    headers = read_headers(request)
     given = body_key or _read_authorization(headers.get("authorization", "")) or headers.get("x-write-key", "")
     given = given or request.query_params.get("writeKey", "")
     source = await write_keys(secrets.secret_manager()).find_source(given)

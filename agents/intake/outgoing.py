@@ -2,25 +2,48 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import msgspec
 
 from agents.tools.bus import Outgoing
 from schemas.messages import Json, ProfileUpdate
 from schemas.rows import OUTCOME_TYPES, Interaction, InvalidEvent, encode
 
+INTERACTIONS, UPDATES, INVALID = "user-interactions", "user-profile-updates", "invalid-events"
+
 
 def make_messages(row: Interaction | InvalidEvent) -> list[tuple[str, Outgoing]]:
     """The messages that a row becomes: (topic, message)."""
     if isinstance(row, InvalidEvent):
-        return [("invalid-events", Outgoing(data=encode(row), attributes={"failure": row.failure.value}))]
-    attributes = {"type": row.event_type[:256], "source": row.source}
-    messages = [("user-interactions", Outgoing(data=encode(row), attributes=attributes))]
+        return [(INVALID, make_refused(row))]
+    messages = [(INTERACTIONS, make_interaction(row))]
     if row.user_id:
-        update = ProfileUpdate(
-            user_id=row.user_id, event_id=row.event_id, at=row.event_timestamp, fields=read_profile_fields(row)
-        )
-        messages.append(("user-profile-updates", Outgoing(data=msgspec.json.encode(update))))
+        messages.append((UPDATES, make_update(row, row.user_id)))
     return messages
+
+
+def make_interaction(row: Interaction) -> Outgoing:
+    """The message of an accepted event."""
+    return Outgoing(data=encode(row), attributes=_describe(row.event_type[:256], row.source))
+
+
+def make_update(row: Interaction, user_id: str) -> Outgoing:
+    """What an event tells about a known person."""
+    fields = read_profile_fields(row)
+    update = ProfileUpdate(user_id=user_id, event_id=row.event_id, at=row.event_timestamp, fields=fields)
+    return Outgoing(data=msgspec.json.encode(update))
+
+
+def make_refused(row: InvalidEvent) -> Outgoing:
+    """The message of a refused event."""
+    return Outgoing(data=encode(row), attributes={"failure": row.failure.value})
+
+
+@lru_cache(4096)
+def _describe(event_type: str, source: str) -> dict[str, str]:
+    """What subscriptions filter by. Events of one kind share the object, so that it is encoded once a request."""
+    return {"type": event_type, "source": source}
 
 
 def read_profile_fields(row: Interaction) -> Json:

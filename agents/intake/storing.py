@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from agents.intake.outgoing import make_messages
+from agents.intake.outgoing import INTERACTIONS, INVALID, UPDATES, make_interaction, make_refused, make_update
 from agents.intake.verdicts import Batch
 from agents.tools.bus import Outgoing
 from agents.tools.landing import Landing
@@ -45,32 +45,42 @@ async def store_rows(batch: Batch, publisher: Publisher, landing: Landing) -> No
 
 async def _publish(batch: Batch, publisher: Publisher) -> Rows:
     """Publish by topic; the rows of which any message may be missing come back."""
-    outgoing: dict[str, list[Outgoing]] = {}
-    rows: dict[str, Rows] = {}
-    for row in (*batch.accepted, *batch.refused):
-        for topic, message in make_messages(row):
-            outgoing.setdefault(topic, []).append(message)
-            rows.setdefault(topic, []).append(row)
-    calls = [publisher.publish(topic, messages) for topic, messages in outgoing.items()]
-    if len(calls) == 1:
-        return await _await_one(calls[0], rows)
-    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    rows, messages = _sort_by_topic(batch)
+    outcomes = await _publish_all([publisher.publish(topic, of_topic) for topic, of_topic in messages.items()])
     left: dict[int, Interaction | InvalidEvent] = {}
-    for topic, outcome in zip(outgoing, outcomes, strict=True):
-        if isinstance(outcome, BaseException):
+    for topic, outcome in zip(rows, outcomes, strict=True):
+        if outcome is not None:
             _note(topic, rows[topic], outcome)
             left |= {id(row): row for row in rows[topic]}
     return list(left.values())
 
 
-async def _await_one(call: Coroutine[Any, Any, None], rows: dict[str, Rows]) -> Rows:
-    (topic, of_topic), *_ = rows.items()
+def _sort_by_topic(batch: Batch) -> tuple[dict[str, Rows], dict[str, list[Outgoing]]]:
+    """For each topic the rows, and in the same order their messages."""
+    rows: dict[str, Rows] = {}
+    messages: dict[str, list[Outgoing]] = {}
+    if batch.accepted:
+        rows[INTERACTIONS] = [*batch.accepted]
+        messages[INTERACTIONS] = [make_interaction(row) for row in batch.accepted]
+        updates = [(row, make_update(row, row.user_id)) for row in batch.accepted if row.user_id]
+        if updates:
+            rows[UPDATES] = [row for row, _ in updates]
+            messages[UPDATES] = [message for _, message in updates]
+    if batch.refused:
+        rows[INVALID] = [*batch.refused]
+        messages[INVALID] = [make_refused(row) for row in batch.refused]
+    return rows, messages
+
+
+async def _publish_all(calls: list[Coroutine[Any, Any, None]]) -> list[BaseException | None]:
+    """The outcome of each call. A single one, which is nearly every request, needs no task of its own."""
+    if len(calls) != 1:
+        return await asyncio.gather(*calls, return_exceptions=True)
     try:
-        await call
+        await calls[0]
     except Exception as error:  # noqa: BLE001  # whatever it is, the rows are not known to be durable
-        _note(topic, of_topic, error)
-        return of_topic
-    return []
+        return [error]
+    return [None]
 
 
 def _note(topic: str, rows: Rows, error: BaseException) -> None:

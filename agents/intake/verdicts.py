@@ -96,7 +96,9 @@ def make_invalid(raw: object, refusal: Refusal, received: Received) -> InvalidEv
     try:
         value = read_raw(raw)
     except Refusal:
-        value = None  # bytes that nobody can read cannot be rid of personal fields either
+        value = {
+            "unreadable": derive_id(bytes(raw).decode("latin-1")) if isinstance(raw, msgspec.Raw) else ""
+        }  # bytes that nobody can read cannot be rid of personal fields either
     message: dict[str, Any] = value if isinstance(value, dict) else {}
     message.pop("writeKey", None)
     payload = msgspec.json.encode(remove_personal(value), order="sorted").decode()

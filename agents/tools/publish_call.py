@@ -9,9 +9,11 @@ publishing.py's.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from agents.tools.bus import Outgoing
 
@@ -26,17 +28,26 @@ _KEY, _VALUE = b"\x0a", b"\x12"  # an entry of a map
 
 
 def encode_request(path: str, messages: Iterable[bytes]) -> bytes:
-    """A PublishRequest to the topic `projects/P/topics/T` of messages that `encode_message` made."""
+    """A PublishRequest to the topic `projects/P/topics/T` of messages that `encode_messages` made."""
     return _encode_field(_TOPIC, path.encode()) + b"".join(messages)
 
 
-def encode_message(message: Outgoing) -> bytes:
-    """One message as the field of a PublishRequest."""
-    data = message.data
-    attributes = b"".join([_encode_attribute(*entry) for entry in message.attributes.items()])
-    head = _DATA + _encode_length(len(data))
-    size = len(head) + len(data) + len(attributes)
-    return b"".join((_MESSAGES, _encode_length(size), head, data, attributes))
+def encode_messages(messages: Iterable[Outgoing]) -> list[bytes]:
+    """Each message as the field of a PublishRequest."""
+    encoded: list[bytes] = []
+    known: dict[
+        int, bytes
+    ] = {}  # events of one kind share their attributes: by identity, which lasts as long as this call
+    for message in messages:
+        data = message.data
+        attributes = known.get(id(message.attributes))
+        if attributes is None:
+            entries = message.attributes.items()
+            attributes = known[id(message.attributes)] = b"".join([_encode_attribute(*entry) for entry in entries])
+        length = _encode_length(len(data))
+        size = len(_DATA) + len(length) + len(data) + len(attributes)
+        encoded.append(b"".join((_MESSAGES, _encode_length(size), _DATA, length, data, attributes)))
+    return encoded
 
 
 @lru_cache(4096)
@@ -60,49 +71,37 @@ def _encode_length(length: int) -> bytes:
 
 
 class PublishCall:
-    """The call on one channel."""
+    """The call on one channel. It blocks a thread while it lasts: gRPC's own futures start a thread for each."""
 
-    def __init__(self, channel: grpc.Channel) -> None:
-        from google.api_core.retry import AsyncRetry
-
+    def __init__(self, channel: grpc.Channel, calls_at_once: int) -> None:
         self._call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)  # no serializers: bytes
-        # The caller's time is the limit. Any: the decorator's own type asks for its function's arguments.
-        self._retry: Any = AsyncRetry(initial=0.1, maximum=2.0, timeout=None)
+        self._threads = ThreadPoolExecutor(calls_at_once, thread_name_prefix="publish")
 
     async def __call__(self, path: str, request: bytes, timeout_seconds: float) -> None:
         """Return once Pub/Sub has every message of the request; transient failures are tried again within the time.
 
         Raises:
-            TimeoutError: no acknowledgement in time.
-            google.api_core.exceptions.GoogleAPICallError: Pub/Sub refused, or could not be reached.
+            google.api_core.exceptions.GoogleAPICallError: Pub/Sub refused, could not be reached, or did not answer in time.
         """
-        deadline = asyncio.get_running_loop().time() + timeout_seconds
-        async with asyncio.timeout_at(deadline):
-            await self._retry(partial(self._call_once, path, request, deadline))()
+        call = partial(self._call_until, path, request, time.monotonic() + timeout_seconds)
+        await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
-    async def _call_once(self, path: str, request: bytes, deadline: float) -> None:
+    def _call_until(self, path: str, request: bytes, deadline: float) -> None:
+        from google.api_core.exceptions import RetryError
+        from google.api_core.retry import Retry
+
+        left_seconds = deadline - time.monotonic()  # less, when the thread has been waited for
+        try:
+            Retry(initial=0.1, maximum=2.0, timeout=left_seconds)(self._call_once)(path, request, deadline)
+        except RetryError as error:
+            raise error.cause or error from None
+
+    def _call_once(self, path: str, request: bytes, deadline: float) -> None:
         import grpc
         from google.api_core import exceptions, gapic_v1
 
-        loop = asyncio.get_running_loop()
-        ended: asyncio.Future[None] = loop.create_future()
-
-        def tell_end(_: object) -> None:  # in gRPC's thread
-            loop.call_soon_threadsafe(_end, ended)
-
         metadata = (gapic_v1.routing_header.to_grpc_metadata((("topic", path),)),)
-        call = self._call.future(request, timeout=max(0.0, deadline - loop.time()), metadata=metadata)
-        call.add_done_callback(tell_end)
         try:
-            await ended
-        finally:
-            call.cancel()  # nothing, unless this was given up
-        try:
-            call.result()
+            self._call(request, timeout=max(0.0, deadline - time.monotonic()), metadata=metadata)
         except grpc.RpcError as error:
             raise exceptions.from_grpc_error(error) from error
-
-
-def _end(ended: asyncio.Future[None]) -> None:
-    if not ended.done():
-        ended.set_result(None)

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from agents.tools.bus import Outgoing
 from agents.tools.once import once
-from agents.tools.publish_call import PublishCall, encode_message, encode_request
+from agents.tools.publish_call import PublishCall, encode_messages, encode_request
 from agents.tools.settings import settings
 from schemas import topology
 
@@ -45,7 +45,7 @@ class Publisher(Protocol):
 
 
 class Call(Protocol):
-    """One Publish of the messages that `encode_message` made; `publish_call.PublishCall`, or a test's."""
+    """One Publish of the messages that `encode_messages` made; `publish_call.PublishCall`, or a test's."""
 
     def __call__(self, path: str, request: bytes, timeout_seconds: float) -> Coroutine[Any, Any, None]:
         """Return once Pub/Sub has every message of the request."""
@@ -64,6 +64,7 @@ class _Waiting:
 class _Topic:
     path: str
     waiting: list[_Waiting] = field(default_factory=list[_Waiting])
+    waiting_messages: int = 0
     under_way: int = 0
     is_due: bool = False
     is_failing: bool = False  # from a failed call to the next that succeeds
@@ -75,11 +76,14 @@ class _Topic:
 
     def may_call(self) -> bool:
         """Whether what waits is worth a call of its own now."""
-        if self.under_way == 0:
-            return True
-        return (
-            self.under_way < CALLS_UNDER_WAY and sum(len(one.messages) for one in self.waiting) >= FURTHER_CALL_MESSAGES
+        return self.under_way == 0 or (
+            self.under_way < CALLS_UNDER_WAY and self.waiting_messages >= FURTHER_CALL_MESSAGES
         )
+
+    def keep_waiting(self, waiting: list[_Waiting]) -> None:
+        """Let these wait and no others."""
+        self.waiting = waiting
+        self.waiting_messages = sum(len(one.messages) for one in waiting)
 
 
 class BatchingPublisher:
@@ -96,8 +100,7 @@ class BatchingPublisher:
         Raises:
             PermissionError: the topology does not let this service publish to the topic.
             NotTaken: Pub/Sub fails just now, for others too.
-            TimeoutError: no acknowledgement in time.
-            google.api_core.exceptions.GoogleAPICallError: Pub/Sub refused, or could not be reached.
+            google.api_core.exceptions.GoogleAPICallError: Pub/Sub refused, could not be reached, or did not answer in time.
         """
         state = self._topics.get(topic) or self._open_topic(topic)
         loop = asyncio.get_running_loop()
@@ -106,9 +109,10 @@ class BatchingPublisher:
             raise NotTaken(f"Pub/Sub fails for {topic}")
         parts = [
             _Waiting(messages=part, done=loop.create_future(), size=size, since=now)
-            for part, size in cut_calls([encode_message(message) for message in messages])
+            for part, size in cut_calls(encode_messages(messages))
         ]
         state.waiting += parts
+        state.waiting_messages += len(messages)
         if not state.is_due and state.may_call():
             state.is_due = True
             loop.call_soon(self._start_calls, state)  # after the other requests of this turn
@@ -126,9 +130,11 @@ class BatchingPublisher:
 
     def _start_calls(self, state: _Topic) -> None:
         state.is_due = False
-        state.waiting = [one for one in state.waiting if not one.done.done()]
+        state.keep_waiting([one for one in state.waiting if not one.done.done()])
         while state.waiting and state.may_call():
-            taken = _take(state.waiting)
+            count = _count_fitting(state.waiting)
+            taken = state.waiting[:count]
+            state.keep_waiting(state.waiting[count:])
             state.under_way += 1
             task = asyncio.get_running_loop().create_task(self._run_call(state, taken))
             self._calls.add(task)
@@ -148,7 +154,8 @@ class BatchingPublisher:
             state.is_failing = False
         elif not _is_about_messages(error):
             state.is_failing, state.next_try = True, asyncio.get_running_loop().time() + PAUSE_SECONDS
-            taken, state.waiting = taken + state.waiting, []
+            taken = taken + state.waiting
+            state.keep_waiting([])
         for waiting in taken:
             if waiting.done.done():  # its request went away
                 continue
@@ -194,16 +201,15 @@ def cut_calls(messages: list[bytes]) -> Iterable[tuple[list[bytes], int]]:
     return [*parts, (part, size)]
 
 
-def _take(waiting: list[_Waiting]) -> list[_Waiting]:
-    """The first of the waiting that fit one call together; they are taken off the list."""
+def _count_fitting(waiting: list[_Waiting]) -> int:
+    """How many of the waiting, from the first, fit one call together."""
     count, messages, size = 0, 0, 0
     for one in waiting:
         messages, size = messages + len(one.messages), size + one.size
         if count and (messages > CALL_MESSAGES or size > CALL_BYTES):
             break
         count += 1
-    taken, waiting[:count] = waiting[:count], []
-    return taken
+    return count
 
 
 def _is_about_messages(error: Exception) -> bool:
@@ -219,4 +225,4 @@ def publisher() -> Publisher:
     from google.cloud import pubsub_v1
 
     transport: Any = pubsub_v1.PublisherClient().transport  # gRPC's, which its base class's type does not say
-    return BatchingPublisher(PublishCall(transport.grpc_channel))
+    return BatchingPublisher(PublishCall(transport.grpc_channel, 2 * CALLS_UNDER_WAY))

@@ -20,7 +20,7 @@ from agents.intake.verdicts import judge_events
 from agents.tools import publishing, spilling
 from agents.tools.bus import Outgoing
 from agents.tools.landing import FakeLanding
-from agents.tools.publish_call import encode_message, encode_request
+from agents.tools.publish_call import encode_messages, encode_request
 from agents.tools.publishing import BatchingPublisher, FakePublisher, cut_calls
 from agents.tools.settings import settings
 
@@ -219,7 +219,7 @@ def test_the_bytes_of_a_call_are_what_the_official_types_read(
 ) -> None:
     """Prevents: a message that Pub/Sub reads as another, or not at all."""
     messages = [Outgoing(data=data, attributes=attributes) for data, attributes in given_messages]
-    request = read_request(encode_request("projects/p/topics/t", map(encode_message, messages)))
+    request = read_request(encode_request("projects/p/topics/t", encode_messages(messages)))
     assert request.topic == "projects/p/topics/t"
     assert [(message.data, dict(message.attributes)) for message in request.messages] == given_messages
 
