@@ -10,7 +10,9 @@ from agents.tools.bus import Outgoing
 from schemas.messages import Json, ProfileUpdate
 from schemas.rows import OUTCOME_TYPES, Interaction, InvalidEvent, encode
 
-INTERACTIONS, UPDATES, INVALID = "user-interactions", "user-profile-updates", "invalid-events"
+INTERACTIONS = "user-interactions"
+UPDATES = "user-profile-updates"
+INVALID = "invalid-events"
 
 
 def make_messages(row: Interaction | InvalidEvent) -> list[tuple[str, Outgoing]]:
