@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
 from typing import Any, Protocol
+
+import msgspec
 
 _NUMERIC_DIGITS, _NUMERIC_SCALE = 38, 9
 
@@ -31,47 +33,121 @@ class Column(Protocol):
     def fields(self) -> Iterable[Column]: ...
 
 
-def find_problem(row: object, columns: Iterable[Column], path: str = "") -> str | None:
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A column, read once: what is asked about it for each value of each row."""
+
+    name: str
+    field_type: str
+    is_repeated: bool
+    is_required: bool
+    inside: Table | None
+    takes: Callable[[Any], bool] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The columns of a table or a RECORD, by lower-case name: BigQuery's column names know no case."""
+
+    fields: dict[str, Field]
+    required: tuple[str, ...]
+    has_json: bool
+
+
+def read_table(columns: Iterable[Column]) -> Table:
+    """The columns of a schema, ready for many rows."""
+    fields = {column.name.lower(): _read_field(column) for column in columns}
+    return Table(
+        fields=fields,
+        required=tuple(sorted(name for name, field in fields.items() if field.is_required)),
+        has_json=any(
+            field.field_type == "JSON" or (field.inside and field.inside.has_json) for field in fields.values()
+        ),
+    )
+
+
+def _read_field(column: Column) -> Field:
+    is_record = column.field_type in ("RECORD", "STRUCT")
+    return Field(
+        name=column.name,
+        field_type=column.field_type,
+        is_repeated=column.mode == "REPEATED",
+        is_required=column.mode == "REQUIRED",
+        inside=read_table(column.fields) if is_record else None,
+        takes=None if is_record else _TAKES[column.field_type],
+    )
+
+
+def find_problem(row: object, table: Table, path: str = "") -> str | None:
     """The first reason why these columns do not take this row, or None."""
     if not isinstance(row, dict):
         return f"{path or 'the message'} is {_name_type(row)}, not an object"
-    known = {column.name.lower(): column for column in columns}  # BigQuery's column names know no case
+    seen: set[str] = set()
     for name, value in row.items():
-        column = known.pop(str(name).lower(), None)
-        where = f"{path}.{name}" if path else str(name)
-        if column is None:
-            return f"the table has no column {where}"
-        problem = _find_value_problem(value, column, where)
+        key = name if name in table.fields else str(name).lower()
+        field = table.fields.get(key)
+        if field is None or key in seen:
+            return f"the table has no column {_join(path, name)}"
+        seen.add(key)
+        problem = _find_value_problem(value, field, path)
         if problem:
             return problem
-    missing = sorted(column.name for column in known.values() if column.mode == "REQUIRED")
-    if missing:
-        return f"required column {f'{path}.' if path else ''}{missing[0]} is missing"
+    for key in table.required:
+        if key not in seen:
+            return f"required column {_join(path, table.fields[key].name)} is missing"
     return None
 
 
-def _find_value_problem(value: Any, column: Column, where: str) -> str | None:
-    if column.mode == "REPEATED":
-        if value is None:
-            return None
-        if not isinstance(value, list):
-            return f"column {where} is REPEATED, got {_name_type(value)}"
-        for index, item in enumerate(value):
-            problem = _find_single_problem(item, column, f"{where}[{index}]", required=True)
-            if problem:
-                return problem
-        return None
-    return _find_single_problem(value, column, where, required=column.mode == "REQUIRED")
+def _join(path: str, name: object) -> str:
+    return f"{path}.{name}" if path else str(name)
 
 
-def _find_single_problem(value: Any, column: Column, where: str, *, required: bool) -> str | None:
+def unwrap_json(row: dict[str, Any], table: Table) -> dict[str, Any]:
+    """The row as a load job wants it: JSON columns hold JSON itself and not its text. The row has no problem."""
+    if not table.has_json:
+        return row
+    return {name: _unwrap(value, table.fields[name.lower()]) for name, value in row.items()}
+
+
+def _unwrap(value: Any, field: Field) -> Any:
     if value is None:
-        return f"column {where} is required, got null" if required else None
-    if column.field_type in ("RECORD", "STRUCT"):
-        return find_problem(value, column.fields, where)
-    if _TAKES[column.field_type](value):
         return None
-    return f"column {where} takes {column.field_type}, got {_name_type(value)} of another form"
+    if field.is_repeated:
+        return [_unwrap_single(item, field) for item in value]
+    return _unwrap_single(value, field)
+
+
+def _unwrap_single(value: Any, field: Field) -> Any:
+    if field.field_type == "JSON":
+        return msgspec.Raw(value.encode())
+    return unwrap_json(value, field.inside) if field.inside else value
+
+
+def _find_value_problem(value: Any, field: Field, path: str) -> str | None:
+    if not field.is_repeated:
+        return _find_single_problem(value, field, path, required=field.is_required)
+    if value is None:
+        return None
+    if not isinstance(value, list):
+        return f"column {_join(path, field.name)} is REPEATED, got {_name_type(value)}"
+    items: list[Any] = value
+    for index, item in enumerate(items):
+        problem = _find_single_problem(item, field, path, required=True, index=f"[{index}]")
+        if problem:
+            return problem
+    return None
+
+
+def _find_single_problem(value: Any, field: Field, path: str, *, required: bool, index: str = "") -> str | None:
+    if value is None:
+        return f"column {_join(path, field.name)}{index} is required, got null" if required else None
+    if field.inside:
+        return find_problem(value, field.inside, f"{_join(path, field.name)}{index}")
+    if field.takes and field.takes(value):
+        return None
+    return (
+        f"column {_join(path, field.name)}{index} takes {field.field_type}, got {_name_type(value)} of another form"
+    )
 
 
 def _name_type(value: object) -> str:
@@ -85,7 +161,7 @@ def _is_text_that(parse: Callable[[str], object]) -> Callable[[Any], bool]:
             return False
         try:
             parse(value)
-        except (ValueError, binascii.Error):
+        except (ValueError, binascii.Error, RecursionError):
             return False
         return True
 
@@ -141,7 +217,7 @@ _TAKES: dict[str, Callable[[Any], bool]] = {
     "GEOGRAPHY": _is_string,
     "INTERVAL": _is_string,
     "BYTES": _is_text_that(lambda text: base64.b64decode(text, validate=True)),
-    "JSON": _is_text_that(json.loads),  # JSON travels as text
+    "JSON": _is_text_that(msgspec.json.decode),  # JSON travels as text
     "DATE": _is_text_that(date.fromisoformat),
     "TIME": _is_text_that(time.fromisoformat),
     "DATETIME": _is_text_that(datetime.fromisoformat),

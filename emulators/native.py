@@ -21,7 +21,7 @@ from pathlib import Path
 import google.auth.exceptions
 from google.api_core.exceptions import DeadlineExceeded, GoogleAPICallError
 from google.cloud import pubsub_v1
-from google.pubsub_v1.types import PublishRequest, PullRequest, ReceivedMessage
+from google.pubsub_v1.types import PublishRequest, PullRequest, PullResponse, ReceivedMessage
 
 from emulators.plan import NATIVE_READY
 from emulators.setup import NATIVE_DEADLINE_SECONDS
@@ -86,7 +86,8 @@ class Native:
             answer = self._subscriber.pull(request=request, retry=None, timeout=_PULL_SECONDS)
         except DeadlineExceeded:
             return []
-        return list(answer.received_messages)
+        # The messages below their wrappers, which cost as much as everything else here.
+        return list(PullResponse.pb(answer).received_messages)
 
     def _settle(self, batch: list[ReceivedMessage]) -> None:
         refusals = self._write(batch)

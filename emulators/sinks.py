@@ -7,6 +7,7 @@ UnavailableError (nothing is known: try the same batch again). Pulling, acknowle
 from __future__ import annotations
 
 import base64
+import io
 import json
 import time
 import uuid
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+import msgspec
 import requests
 from google.api_core import exceptions
 from google.api_core.retry import Retry
@@ -22,11 +24,13 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery, storage
 from google.pubsub_v1.types import PubsubMessage, ReceivedMessage
 
-from emulators.columns import find_problem
+from emulators.columns import Table, find_problem, read_table, unwrap_json
 from schemas.topology import BigQuerySink, StorageSink, bucket_id
 
 _CALL_SECONDS = 5
 _NO_RETRY = Retry(predicate=lambda _: False)  # native's loop is the one retry policy
+_LOAD_ROWS = 300  # from here on a load job is quicker (measured with bqemulator 1.4.0: 0.1 s each)
+_LOAD_SECONDS = 8  # below the lease, with the time of one more try
 _SINGLE_TRIES, _SINGLE_PAUSE_SECONDS = 5, 0.2
 _SCHEMA_SECONDS = 5.0
 _STORAGE_PAUSE_SECONDS = 5
@@ -76,10 +80,11 @@ class BigQueryWriter:
         self._table = f"{project}.{dataset}.{sink.table}"
         self._subscription, self._with_metadata = subscription, sink.write_metadata
         self._schema: Sequence[bigquery.SchemaField] = ()
+        self._columns = read_table(())
         self._schema_read = float("-inf")
 
     def write(self, messages: Sequence[ReceivedMessage]) -> list[Refusal]:
-        """Inserts the rows that the table takes."""
+        """Writes the rows that the table takes."""
         rows: list[tuple[ReceivedMessage, dict[str, Any]]] = []
         refusals: list[Refusal] = []
         for message in messages:
@@ -88,31 +93,54 @@ class BigQueryWriter:
                 rows.append((message, row))
             else:
                 refusals.append(Refusal(message=message, reason=problem))
+        if len(rows) >= _LOAD_ROWS and self._load([row for _, row in rows]):
+            return refusals
         return refusals + (self._insert(rows) if rows else [])
 
     def _read_row(self, message: ReceivedMessage) -> tuple[dict[str, Any], str | None]:
         body: Any = None
+        table = self._read_schema(_SCHEMA_SECONDS * 12)
         if self._with_metadata:
-            columns = {field.name: field.field_type for field in self._read_schema(_SCHEMA_SECONDS * 12)}
-            body = describe_delivery(message, self._subscription, as_bytes=columns.get("data") == "BYTES")
+            as_bytes = table.fields["data"].field_type == "BYTES" if "data" in table.fields else False
+            body = describe_delivery(message, self._subscription, as_bytes=as_bytes)
         else:
             try:
-                body = json.loads(message.message.data)
-            except ValueError as error:
+                body = msgspec.json.decode(message.message.data)
+            except (ValueError, RecursionError) as error:
                 return {}, f"the message is not JSON: {type(error).__name__}"
-        problem = find_problem(body, self._read_schema(_SCHEMA_SECONDS * 12))
+        problem = find_problem(body, table)
         if problem:  # the table may have got the column since
             problem = find_problem(body, self._read_schema(_SCHEMA_SECONDS))
         return body, problem
 
-    def _read_schema(self, age_seconds: float) -> Sequence[bigquery.SchemaField]:
+    def _read_schema(self, age_seconds: float) -> Table:
         if time.monotonic() - self._schema_read > age_seconds:
             try:
                 self._schema = self._client.get_table(self._table, retry=_NO_RETRY, timeout=_CALL_SECONDS).schema
             except (*_DOWN, exceptions.ServerError) as error:
                 raise UnavailableError(f"{self._table}: {_describe(error)}") from error
+            self._columns = read_table(self._schema)
             self._schema_read = time.monotonic()
-        return self._schema
+        return self._columns
+
+    def _load(self, rows: list[dict[str, Any]]) -> bool:
+        """Appends all rows with a load job; False when that did not work: insertAll then says which row it was."""
+        lines = msgspec.json.Encoder().encode_lines([unwrap_json(row, self._columns) for row in rows])
+        config = bigquery.LoadJobConfig(
+            source_format=bigquery.SourceFormat.NEWLINE_DELIMITED_JSON,
+            schema=self._schema,
+            write_disposition=bigquery.WriteDisposition.WRITE_APPEND,
+        )
+        try:
+            job = self._client.load_table_from_file(
+                io.BytesIO(lines), self._table, job_config=config, num_retries=0, timeout=_LOAD_SECONDS
+            )
+            job.result(retry=_NO_RETRY, timeout=_LOAD_SECONDS)
+        except _DOWN as error:
+            raise UnavailableError(f"{self._table}: {_describe(error)}") from error
+        except exceptions.GoogleAPICallError:
+            return False
+        return True
 
     def _insert(self, rows: list[tuple[ReceivedMessage, dict[str, Any]]]) -> list[Refusal]:
         """Inserts rows; on an answer that blames nobody, halves them until the culprit is alone."""
@@ -160,8 +188,8 @@ def describe_delivery(message: ReceivedMessage, subscription: str, *, as_bytes: 
 
 def format_time(message: PubsubMessage) -> str:
     """The publish time as RFC 3339."""
-    published: Any = message.publish_time  # proto-plus makes a datetime of the Timestamp that its stub declares
-    return published.isoformat()
+    published: Any = message.publish_time  # protobuf's own Timestamp
+    return published.ToDatetime(UTC).isoformat()
 
 
 class StorageWriter:
@@ -191,13 +219,15 @@ class StorageWriter:
 def split_lines(bodies: Sequence[bytes], max_bytes: int) -> list[bytes]:
     """Joins bodies to texts of lines, each of at most `max_bytes` unless one body alone is longer."""
     texts: list[bytes] = []
-    current = b""
+    lines: list[bytes] = []
+    size = 0
     for body in bodies:
-        if current and len(current) + len(body) + 1 > max_bytes:
-            texts.append(current)
-            current = b""
-        current += body + b"\n"
-    return [*texts, current] if current else texts
+        if lines and size + len(body) + 1 > max_bytes:
+            texts.append(b"".join(lines))
+            lines, size = [], 0
+        lines += [body, b"\n"]
+        size += len(body) + 1
+    return [*texts, b"".join(lines)] if lines else texts
 
 
 def _describe(error: Exception) -> str:
