@@ -119,7 +119,8 @@ def _unwrap(value: Any, field: Field) -> Any:
 
 def _unwrap_single(value: Any, field: Field) -> Any:
     if field.field_type == "JSON":
-        return msgspec.Raw(value.encode())
+        # On one line: a load job's rows are lines.
+        return msgspec.json.decode(value) if "\n" in value or "\r" in value else msgspec.Raw(value.encode())
     return unwrap_json(value, field.inside) if field.inside else value
 
 
@@ -145,9 +146,7 @@ def _find_single_problem(value: Any, field: Field, path: str, *, required: bool,
         return find_problem(value, field.inside, f"{_join(path, field.name)}{index}")
     if field.takes and field.takes(value):
         return None
-    return (
-        f"column {_join(path, field.name)}{index} takes {field.field_type}, got {_name_type(value)} of another form"
-    )
+    return f"column {_join(path, field.name)}{index} takes {field.field_type}, got {_name_type(value)} of another form"
 
 
 def _name_type(value: object) -> str:

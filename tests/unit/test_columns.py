@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from google.cloud.bigquery import SchemaField
 
@@ -24,6 +25,7 @@ SCHEMA = [
     SchemaField("items", "RECORD", "REPEATED", fields=[SchemaField("n", "INTEGER", "REQUIRED")]),
     SchemaField("page", "RECORD", fields=[SchemaField("url", "STRING")]),
 ]
+TABLE = read_table(SCHEMA)
 GOOD: dict[str, list[Any]] = {
     "at": ["2026-11-20T08:00:00Z", "2026-11-20T08:00:00.123456+09:00", 1_700_000_000_000_000, None],
     "price": ["12.345678901", 12, 0.5, "-1e3", "99999999999999999999999999999"],
@@ -71,6 +73,16 @@ def test_names_a_missing_required_column_also_inside_records() -> None:
     assert find_problem({}, TABLE) == "required column id is missing"
     assert find_problem({"id": "x", "items": [{"n": 1}, {}]}, TABLE) == "required column items[1].n is missing"
     assert find_problem([1], TABLE) == "the message is an array, not an object"
+
+
+def test_a_load_job_gets_json_itself_on_one_line_at_any_depth() -> None:
+    """Prevents: properties that are a text in BigQuery when they came in a large batch; a row cut at a line's end."""
+    inner = [SchemaField("data", "JSON"), SchemaField("n", "INTEGER")]
+    table = read_table([*SCHEMA, SchemaField("box", "RECORD", fields=inner), SchemaField("many", "JSON", "REPEATED")])
+    row = {"id": "x", "data": '{"a":\n1}', "box": {"data": '{"b":2.50}', "n": 1}, "many": ["1", '"t"'], "page": None}
+    line = msgspec.json.encode(unwrap_json(row, table))
+    assert line == b'{"id":"x","data":{"a":1},"box":{"data":{"b":2.50},"n":1},"many":[1,"t"],"page":null}'
+    assert unwrap_json({"n": 1}, read_table(inner[1:])) == {"n": 1}
 
 
 def test_never_repeats_a_value() -> None:
