@@ -10,7 +10,7 @@ import logging
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import IO, Any, cast
 
@@ -89,7 +89,7 @@ def _publish_records(landed: LandedObject, records: Iterator[files.Record], feed
         futures: list[Future[str]] = []
         for record in chunk:
             origin = f"gs://{landed.bucket}/{landed.name}#{record.line}"
-            messages, good = _read_record(record, feed, replace(base, origin=origin))
+            messages, good = _read_record(record, feed, msgspec.structs.replace(base, origin=origin))
             accepted, refused = accepted + good, refused + (not good)
             futures += [bus.send(topic, message) for topic, message in messages]
         for future in futures:

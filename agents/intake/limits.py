@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
@@ -38,8 +40,7 @@ CLOUDEVENTS = Limits(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Incoming:
+class Incoming(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one request brings: each event as the bytes of its place in the body (msgspec.Raw), or as a JSON value.
 
     `call` is what the route says about every event, if it does.

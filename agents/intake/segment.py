@@ -8,7 +8,6 @@ already, so a row is built without being checked again.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
@@ -36,8 +35,7 @@ Nested = TypeVar("Nested", bound=rows.Row)
 _encode = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True, kw_only=True)
-class Received:
+class Received(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How an event came: `sent_at` is the client's time of sending the batch, `origin` the file and line if any.
 
     `clues` is what the request shows besides its events, `call` what its route says: it wins over the message's own type.

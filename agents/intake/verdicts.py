@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -31,13 +30,12 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     reason: str = ""
 
 
-@dataclass(kw_only=True)
-class Batch:
+class Batch(msgspec.Struct, kw_only=True):
     """A batch after reading: rows for the topics, and the verdicts in the client's order."""
 
-    accepted: list[Interaction] = field(default_factory=list[Interaction])
-    refused: list[InvalidEvent] = field(default_factory=list[InvalidEvent])
-    verdicts: list[Verdict] = field(default_factory=list[Verdict])
+    accepted: list[Interaction] = []
+    refused: list[InvalidEvent] = []
+    verdicts: list[Verdict] = []
 
 
 def judge_events(incoming: Incoming, read: Reader, received: Received) -> Batch:

@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import cast
 
-CONNECTIONS = 48
+CONNECTIONS = 80  # what one instance of collect is given at a time (schemas/topology.yaml: concurrency)
+USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36"
 
 
 @dataclass(kw_only=True)
@@ -80,7 +81,7 @@ class Connection(asyncio.Protocol):
 def make_request(path: str, port: int, body: bytes) -> bytes:
     """The bytes of a POST of JSON."""
     head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
-    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    return f"{head}User-Agent: {USER_AGENT}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 async def run_closed(port: int, make: Callable[[], bytes], seconds: float) -> Outcome:

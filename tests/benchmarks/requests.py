@@ -9,21 +9,32 @@ from datetime import UTC, datetime
 from tests.benchmarks.load import make_request
 
 MARK = "@id-of-the-event@"
+KINDS = 256  # different products, prices and pages, so that nothing is measured that only repeats
 
 
-def make_event(prefix: str) -> bytes:
+def make_event(prefix: str, kind: int) -> bytes:
     """An anonymous product view as a browser's SDK sends it; MARK stands for the id."""
+    product = f"85{kind:03}A"
     event = {
         "type": "track",
         "event": "Product Viewed",
-        "anonymousId": f"{prefix}-visitor",
+        "anonymousId": f"{prefix}-visitor-{kind}",
         "messageId": MARK,
         "timestamp": datetime.now(UTC).isoformat(),
-        "properties": {"product_id": "85123A", "price": 2.55, "currency": "GBP", "position": 3},
+        "properties": {
+            "product_id": product,
+            "price": round(0.55 + kind * 0.37, 2),
+            "currency": "GBP",
+            "position": kind,
+        },
         "context": {
             "library": {"name": "analytics.js", "version": "2.1.0"},
             "locale": "en-GB",
-            "page": {"url": "https://shop.example/p/85123A", "path": "/p/85123A", "referrer": "https://search.example"},
+            "page": {
+                "url": f"https://shop.example/p/{product}",
+                "path": f"/p/{product}",
+                "referrer": "https://search.example",
+            },
         },
     }
     return json.dumps(event, separators=(",", ":")).encode()
@@ -35,7 +46,7 @@ class Maker:
     def __init__(self, port: int, write_key: str, prefix: str, batch: int) -> None:
         self._port, self._batch, self._prefix = port, batch, prefix
         self._numbers: Iterator[int] = itertools.count()
-        self._before, self._after = make_event(prefix).split(MARK.encode())
+        self._parts = [make_event(prefix, kind).split(MARK.encode()) for kind in range(KINDS)]
         self._key = write_key.encode()
         self.sent_at: dict[str, float] = {}
         """When each event was made, by id (seconds since the epoch)."""
@@ -45,11 +56,13 @@ class Maker:
         if self._batch == 1:
             body = self._make_event()[:-1] + b',"writeKey":"' + self._key + b'"}'
             return make_request("/v1/track", self._port, body)
-        events = b",".join(self._make_event() for _ in range(self._batch))
+        events = b",".join([self._make_event() for _ in range(self._batch)])
         body = b'{"batch":[' + events + b'],"writeKey":"' + self._key + b'"}'
         return make_request("/v1/batch", self._port, body)
 
     def _make_event(self) -> bytes:
-        event_id = f"{self._prefix}-{next(self._numbers):09d}"
+        number = next(self._numbers)
+        event_id = f"{self._prefix}-{number:09d}"
         self.sent_at[event_id] = time.time()
-        return self._before + event_id.encode() + self._after
+        before, after = self._parts[number % KINDS]
+        return before + event_id.encode() + after

@@ -1,4 +1,4 @@
-"""One empty function on the worker setup that the laptop and the image use, and the CPU time of a process."""
+"""One empty function on the worker setup that the laptop and the image use; cores, CPU time and pauses of processes."""
 
 import os
 import socket
@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -19,6 +19,29 @@ def cpu_seconds(pid: int) -> float:
     """What a process has used of the processors."""
     times = psutil.Process(pid).cpu_times()
     return times.user + times.system
+
+
+def pin_all(workers: set[int]) -> None:
+    """Give the workers the first core, and this process and every other one below it the rest; all of them all, of none."""
+    cores = list(range(os.cpu_count() or 1))
+    first, rest = (cores[:1], cores[1:]) if workers and len(cores) > 1 else (cores, cores)
+    here = psutil.Process()
+    for process in (here, *here.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess, ProcessLookupError):
+            for thread in process.threads():  # an affinity is a thread's own; later threads inherit it
+                with suppress(ProcessLookupError):
+                    os.sched_setaffinity(thread.id, first if process.pid in workers else rest)
+
+
+@contextmanager
+def paused(pid: int) -> Generator[None]:
+    """A process that does nothing meanwhile."""
+    process = psutil.Process(pid)
+    process.suspend()
+    try:
+        yield
+    finally:
+        process.resume()
 
 
 @contextmanager

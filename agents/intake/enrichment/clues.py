@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -32,8 +31,7 @@ SERVER_LIBRARIES = frozenset(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Clues:
+class Clues(msgspec.Struct, frozen=True, kw_only=True):
     """One request. `location` is the load balancer's, `address` the client's; without a request there is nothing."""
 
     user_agent: str | None = None
@@ -67,7 +65,9 @@ def attribute_clues(row: Interaction, raw: object, clues: Clues) -> Clues:
     if row.library and row.library.rpartition(" ")[0] in SERVER_LIBRARIES:
         return Clues(address=address) if address else NO_CLUES
     if address is not None and address != clues.address:
-        return replace(clues, address=address, location=None)  # the person is elsewhere than the request
+        return msgspec.structs.replace(
+            clues, address=address, location=None
+        )  # the person is elsewhere than the request
     return clues
 
 
