@@ -1,8 +1,9 @@
 """A release through a canary: `python -m delivery.canary pin`, then `pulumi up`, then `python -m delivery.canary release`.
 
 `pin` holds every function's traffic on the revision that serves now, so that `pulumi up` brings new revisions up without
-a request. `release` gives them a tenth, watches their errors, and either promotes all or rolls all back: functions speak
-to each other, so half a release is none. Jobs have no traffic; they run the new image from `pulumi up` on.
+a request. `release` gives them a tenth, watches their errors and the stack's alerts, and either promotes all or rolls all
+back: functions speak to each other, so half a release is none. Jobs have no traffic; they run the new image from
+`pulumi up` on.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from infra.alarms import derive_alarms
+
+from delivery import alerts
+from delivery.alerts import find_firing
 from schemas import topology
 
 PINS = Path(__file__).resolve().parents[2] / "build" / "canary.json"
@@ -31,6 +36,7 @@ log = logging.getLogger("canary")
 
 Run = Callable[..., str]
 CountRequests = Callable[[str, datetime], "Requests"]
+FindFiring = Callable[[datetime], set[str]]  # the alerts whose condition holds since a moment
 
 
 class RolledBack(Exception):
@@ -66,6 +72,7 @@ class Ports:
 
     gcloud: Run
     count_requests: CountRequests
+    find_firing: FindFiring = lambda _: set[str]()
     sleep: Callable[[float], None] = time.sleep
 
 
@@ -103,6 +110,7 @@ def release(pins: dict[str, str], ports: Ports) -> None:
 
 def _watch(changed: dict[str, str], ports: Ports) -> None:
     since = datetime.now(UTC)
+    before = ports.find_firing(since - timedelta(seconds=5 * STEP_SECONDS))  # not this release's doing
     for _ in range(WATCH_SECONDS // STEP_SECONDS):
         ports.sleep(STEP_SECONDS)
         counted = {revision: ports.count_requests(revision, since) for revision in changed.values()}
@@ -110,6 +118,9 @@ def _watch(changed: dict[str, str], ports: Ports) -> None:
         if sick:
             told = ", ".join(f"{name}: {found.failed} of {found.total} answers are 5xx" for name, found in sick.items())
             raise RolledBack(f"rolled back; {told}")
+        firing = ports.find_firing(since) - before
+        if firing:
+            raise RolledBack(f"rolled back; alerts: {'; '.join(sorted(firing))}")
     for revision in changed.values():
         log.info("%s: %s", revision, ports.count_requests(revision, since).verdict)
 
@@ -130,9 +141,10 @@ def _set_traffic(name: str, where: str, ports: Ports) -> None:
     ports.gcloud("run", "services", "update-traffic", name, where)
 
 
-def run_gcloud(*arguments: str) -> str:
-    """Run gcloud in the region; its output. A failure raises with gcloud's own words."""
-    command = ["gcloud", *arguments, f"--region={topology.load().region}", "--quiet"]
+def run_gcloud(*arguments: str, regional: bool = True) -> str:
+    """Run gcloud, in the region where the command knows one; its output. A failure raises with gcloud's own words."""
+    place = [f"--region={topology.load().region}"] if regional else []
+    command = ["gcloud", *arguments, *place, "--quiet"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 -- fixed program
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()}")
@@ -161,6 +173,10 @@ def count_requests(revision: str, since: datetime) -> Requests:
     return read_series(answer.json())
 
 
+def _find_firing(since: datetime) -> set[str]:
+    return find_firing(derive_alarms(topology.load()), since, alerts.read_series)
+
+
 def read_series(answer: dict[str, Any]) -> Requests:
     """The sums behind Monitoring's answer; no series means no requests."""
     total = failed = 0
@@ -175,7 +191,7 @@ def read_series(answer: dict[str, Any]) -> Requests:
 def main(arguments: list[str]) -> int:
     """`pin` or `release`."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(name)s: %(message)s")
-    ports = Ports(gcloud=run_gcloud, count_requests=count_requests)
+    ports = Ports(gcloud=run_gcloud, count_requests=count_requests, find_firing=_find_firing)
     if arguments == ["pin"]:
         PINS.parent.mkdir(exist_ok=True)
         PINS.write_text(json.dumps(pin([entry.name for entry in topology.load().functions], ports)), encoding="utf-8")

@@ -1,4 +1,6 @@
-"""One event through a deployed stack: `python -m delivery.smoke URL` posts to `collect` and waits for its row.
+"""One event through a deployed stack: `python -m delivery.smoke URL [FOLDER]` posts to `collect` and waits for its row.
+
+FOLDER gets a `local.env` by which the system tests aim at this stack (tests/system/conftest.py).
 
 Proves the way in, the write key, Pub/Sub, the native subscription and the table: what no test on a laptop can.
 """
@@ -7,11 +9,13 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 import sys
 import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from schemas import topology
 
@@ -49,6 +53,16 @@ def send_event(url: str, key: str, ports: Ports) -> str:
     return event_id
 
 
+def write_environment(folder: Path, url: str, key: str) -> None:
+    """What the system tests need to aim at this stack; only its owner may read the file, because a write key is in it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "local.env"
+    path.touch(mode=0o600)
+    values = {"ARGO_COLLECT_URL": url, "ARGO_WRITE_KEY": key, "ARGO_DATASET": topology.load().dataset}
+    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in values.items()]
+    path.write_text("".join(lines), encoding="utf-8")
+
+
 def _post(url: str, body: bytes) -> int:
     import httpx
 
@@ -80,15 +94,18 @@ def _read_key() -> str:
 def main(arguments: list[str]) -> int:
     """Test the stack behind a URL."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(name)s: %(message)s")
-    if len(arguments) != 1:
-        log.error("usage: python -m delivery.smoke https://collect.<domain>")
+    if len(arguments) not in {1, 2}:
+        log.error("usage: python -m delivery.smoke https://collect.<domain> [FOLDER]")
         return 2
+    key = _read_key()
     try:
-        found = send_event(arguments[0], _read_key(), Ports(post=_post, count_rows=_count_rows))
+        found = send_event(arguments[0], key, Ports(post=_post, count_rows=_count_rows))
     except RuntimeError as error:
         log.error("%s", error)
         return 1
     log.info("%s is in the warehouse", found)
+    if len(arguments) == 2:
+        write_environment(Path(arguments[1]), arguments[0], key)
     return 0
 
 

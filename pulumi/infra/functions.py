@@ -15,7 +15,7 @@ import pulumi_gcp as gcp
 
 from infra.apigateway import Door
 from infra.naming import audience_variable, url_variable
-from infra.network import BLACKBOARD_TAG, CALLS_TAG, Network
+from infra.network import BLACKBOARD_TAG, CALLS_TAG, GRAPH_TAG, Network
 from infra.settings import Place, StackSettings
 from schemas.topology import Function, Job
 
@@ -24,7 +24,8 @@ Environment = dict[str, pulumi.Input[str]]
 
 @dataclass(frozen=True, kw_only=True)
 class Surroundings:
-    """What every function and job of a stack shares. `doors`: the keyed functions behind API Gateway."""
+    """What every function and job of a stack shares. `doors`: the keyed functions behind API Gateway.
+    `graph`: the address of a Neo4j inside the network; without one the settings' own."""
 
     place: Place
     settings: StackSettings
@@ -33,6 +34,7 @@ class Surroundings:
     network: Network
     redis_url: pulumi.Output[str]
     doors: Mapping[str, Door]
+    graph: pulumi.Output[str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +85,7 @@ def describe_environment(
     variables: Environment = {"GOOGLE_CLOUD_PROJECT": around.place.project, "ARGO_DATASET": around.dataset}
     if "graph" in stores:
         variables |= {
-            "NEO4J_URI": settings.neo4j_uri,
+            "NEO4J_URI": around.graph or settings.neo4j_uri,
             "NEO4J_USERNAME": settings.neo4j_username,
             "NEO4J_DATABASE": settings.neo4j_database,
         }
@@ -105,10 +107,16 @@ def describe_environment(
     return variables
 
 
-def choose_tags(access: Function | Job, doors: Mapping[str, Door]) -> list[str]:
+def choose_tags(around: Surroundings, access: Function | Job) -> list[str]:
     """The network tags of a function or job: none means that it stays out of the network. API Gateway is outside of it."""
-    tags = [BLACKBOARD_TAG] if "blackboard" in access.stores else []
-    return [*tags, CALLS_TAG] if set(access.calls) - doors.keys() else tags
+    needed = {
+        BLACKBOARD_TAG: "blackboard" in access.stores,
+        GRAPH_TAG: around.graph is not None and "graph" in access.stores,
+        CALLS_TAG: bool(set(access.calls) - around.doors.keys()),
+    }
+    tags = [tag for tag, is_needed in needed.items() if is_needed]
+    # With a machine in the network, Google's names lead through it (network.py), for whoever is in it.
+    return sorted({*tags, CALLS_TAG}) if tags and around.graph is not None else tags
 
 
 def _make_template(args: FunctionArgs) -> gcp.cloudrunv2.ServiceTemplateArgs:
@@ -154,7 +162,7 @@ def _make_container(args: FunctionArgs) -> gcp.cloudrunv2.ServiceTemplateContain
 
 
 def _make_network(around: Surroundings, function: Function) -> gcp.cloudrunv2.ServiceTemplateVpcAccessArgs | None:
-    network, tags = around.network, choose_tags(function, around.doors)
+    network, tags = around.network, choose_tags(around, function)
     if not tags:
         return None
     interface = gcp.cloudrunv2.ServiceTemplateVpcAccessNetworkInterfaceArgs(

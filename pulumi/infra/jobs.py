@@ -108,7 +108,7 @@ def _make_template(args: JobArgs) -> gcp.cloudrunv2.JobTemplateTemplateArgs:
 
 
 def _make_network(around: Surroundings, job: Job) -> gcp.cloudrunv2.JobTemplateTemplateVpcAccessArgs | None:
-    network, tags = around.network, choose_tags(job, around.doors)
+    network, tags = around.network, choose_tags(around, job)
     if not tags:
         return None
     interface = gcp.cloudrunv2.JobTemplateTemplateVpcAccessNetworkInterfaceArgs(

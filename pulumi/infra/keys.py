@@ -20,6 +20,7 @@ class Sealed(StrEnum):
     """A kind of store that gets its own key; the value is also its service agent's name."""
 
     BIGQUERY = "bigquery"
+    COMPUTE = "compute"
     FIRESTORE = "firestore"
     MEMORYSTORE = "memorystore"
     PUBSUB = "pubsub"
@@ -29,7 +30,7 @@ class Sealed(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class KeysArgs:
-    """`agents`: service -> member that encrypts in its name."""
+    """`agents`: service -> member that encrypts in its name; a store whose service has none is not in the stack."""
 
     place: Place
     agents: Mapping[str, pulumi.Output[str]]
@@ -47,7 +48,7 @@ class Keys(pulumi.ComponentResource):
             project=args.place.project,
             opts=pulumi.ResourceOptions(parent=self, protect=True),  # a key ring can never be deleted, only forgotten
         )
-        self._keys = {store: self._make_key(store, args) for store in Sealed}
+        self._keys = {store: self._make_key(store, args) for store in Sealed if store in args.agents}
         self.register_outputs({})
 
     def find(self, store: Sealed) -> pulumi.Output[str]:

@@ -15,8 +15,11 @@ from infra.settings import Place
 
 BLACKBOARD_TAG = "argo-blackboard"
 CALLS_TAG = "argo-calls"
+GRAPH_TAG = "argo-graph"
+MACHINE_TAG = "argo-neo4j"
 _EGRESS_RANGE = "10.8.0.0/24"  # Direct VPC egress wants /26 or larger, and holds several addresses per instance
 _ENDPOINT_RANGE = "10.8.1.0/28"
+_GRAPH_RANGE = "10.8.2.0/28"
 # private.googleapis.com (https://cloud.google.com/vpc/docs/configure-private-google-access#config-options). Cloud Run
 # sends this range through the network even when only private ranges go there, and a request that arrives by it counts
 # as internal.
@@ -26,9 +29,10 @@ _GOOGLE_RANGE = "199.36.153.8/30"
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkArgs:
-    """`place` says where."""
+    """`machine`: Neo4j runs in here as well (`machine.py`)."""
 
     place: Place
+    machine: bool = False
 
 
 class Network(pulumi.ComponentResource):
@@ -60,7 +64,9 @@ class Network(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
         self._make_firewall()
-        self._make_names()
+        self._make_names("run-app", "run.app.", "Functions call functions without leaving Google's network")
+        if args.machine:
+            self._admit_machine()
         self.register_outputs({})
 
     def _make_subnet(self, name: str, addresses: str) -> gcp.compute.Subnetwork:
@@ -96,27 +102,52 @@ class Network(pulumi.ComponentResource):
             ("blackboard", BLACKBOARD_TAG, _ENDPOINT_RANGE, ["6379"]),
             ("calls", CALLS_TAG, _GOOGLE_RANGE, ["443"]),
         ):
-            gcp.compute.Firewall(
-                f"allow-{name}",
-                name=f"argo-allow-{name}",
-                project=place.project,
-                network=self.network.id,
-                direction="EGRESS",
-                priority=1000,
-                target_tags=[tag],
-                destination_ranges=[addresses],
-                allows=[gcp.compute.FirewallAllowArgs(protocol="tcp", ports=ports)],
-                opts=child,
-            )
+            self._let_out(name, tag, addresses, ports)
 
-    def _make_names(self) -> None:
-        """`*.run.app` inside the network is Google's private range, so that functions may call internal functions."""
-        zone = gcp.dns.ManagedZone(
-            "run-app",
-            name="argo-run-app",
+    def _let_out(self, name: str, tag: str, addresses: str, ports: list[str]) -> None:
+        gcp.compute.Firewall(
+            f"allow-{name}",
+            name=f"argo-allow-{name}",
             project=self._args.place.project,
-            dns_name="run.app.",
-            description="Functions call functions without leaving Google's network",
+            network=self.network.id,
+            direction="EGRESS",
+            priority=1000,
+            target_tags=[tag],
+            destination_ranges=[addresses],
+            allows=[gcp.compute.FirewallAllowArgs(protocol="tcp", ports=ports)],
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+
+    def _admit_machine(self) -> None:
+        """A subnet for Neo4j's machine: functions with the graph reach its one port, and it reaches Google only."""
+        self.graph_subnet = self._make_subnet("graph", _GRAPH_RANGE)
+        self._let_out("graph", GRAPH_TAG, _GRAPH_RANGE, ["7687"])
+        self._let_out("machine", MACHINE_TAG, _GOOGLE_RANGE, ["443"])
+        gcp.compute.Firewall(
+            "admit-graph",
+            name="argo-admit-graph",
+            project=self._args.place.project,
+            network=self.network.id,
+            direction="INGRESS",
+            priority=1000,
+            source_ranges=[_EGRESS_RANGE],
+            target_tags=[MACHINE_TAG],
+            allows=[gcp.compute.FirewallAllowArgs(protocol="tcp", ports=["7687"])],
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        self._make_names("pkg-dev", "pkg.dev.", "The machine pulls its image without leaving Google's network")
+        self._make_names(
+            "googleapis", "googleapis.com.", "The machine reads its password without leaving Google's network"
+        )
+
+    def _make_names(self, name: str, domain: str, why: str) -> None:
+        """Every name of a domain of Google's, inside the network, is Google's private range."""
+        zone = gcp.dns.ManagedZone(
+            name,
+            name=f"argo-{name}",
+            project=self._args.place.project,
+            dns_name=domain,
+            description=why,
             visibility="private",
             private_visibility_config=gcp.dns.ManagedZonePrivateVisibilityConfigArgs(
                 networks=[gcp.dns.ManagedZonePrivateVisibilityConfigNetworkArgs(network_url=self.network.id)]
@@ -125,8 +156,8 @@ class Network(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
         gcp.dns.RecordSet(
-            "run-app-addresses",
-            name="*.run.app.",
+            f"{name}-addresses",
+            name=f"*.{domain}",
             project=self._args.place.project,
             managed_zone=zone.name,
             type="A",

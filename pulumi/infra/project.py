@@ -46,9 +46,10 @@ _ASKED = ("firestore", "memorystore", "pubsub", "secretmanager")
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectArgs:
-    """`place` says which project."""
+    """`place` says which project; `machine`: there are disks in it, which Compute Engine's own agent encrypts."""
 
     place: Place
+    machine: bool = False
 
 
 class Project(pulumi.ComponentResource):
@@ -81,4 +82,8 @@ class Project(pulumi.ComponentResource):
         bigquery = gcp.bigquery.get_default_service_account_output(project=args.place.project, opts=after)
         self.agents["storage"] = pulumi.Output.concat("serviceAccount:", storage.email_address)
         self.agents["bigquery"] = pulumi.Output.concat("serviceAccount:", bigquery.email)
+        if args.machine:
+            self.agents["compute"] = pulumi.Output.concat(
+                "serviceAccount:service-", self.number, "@compute-system.iam.gserviceaccount.com"
+            )
         self.register_outputs({})

@@ -40,8 +40,11 @@ class StackSettings:
     alert_email: str
     billing_account: str
     monthly_budget: int
-    neo4j_uri: str
     smtp_host: str
+    neo4j_uri: str = ""
+    neo4j_self_run: bool = False
+    neo4j_machine: str = "e2-standard-2"
+    neo4j_disk_gib: int = 50
     smtp_port: int = 587
     neo4j_username: str = "neo4j"
     neo4j_database: str = "neo4j"
@@ -115,7 +118,9 @@ def _read_value(config: pulumi.Config, name: str, kind: str) -> str | int | bool
 def _find_problems(settings: StackSettings) -> Iterator[str]:
     if settings.image and not _DIGEST.match(settings.image):
         yield f"argo:image must name a digest (...@sha256:...), it is {settings.image!r}"
-    if not re.match(r"^(neo4j|bolt)\+s(sc)?://", settings.neo4j_uri):
+    if bool(settings.neo4j_uri) == settings.neo4j_self_run:
+        yield "argo:neo4j_uri must be set, or argo:neo4j_self_run must be true, and not both"
+    if settings.neo4j_uri and not re.match(r"^(neo4j|bolt)\+s(sc)?://", settings.neo4j_uri):
         yield f"argo:neo4j_uri must be encrypted (neo4j+s:// or bolt+s://), it is {settings.neo4j_uri!r}"
     if settings.api_gateway_region and settings.api_gateway_region not in API_GATEWAY_REGIONS:
         known = ", ".join(API_GATEWAY_REGIONS)

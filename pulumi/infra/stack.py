@@ -22,6 +22,7 @@ from infra.grants import Grants, GrantsArgs, Targets
 from infra.identities import Identities, IdentitiesArgs
 from infra.jobs import JobArgs, ScheduledJob
 from infra.keys import Keys, KeysArgs, Sealed
+from infra.machine import Machine, MachineArgs
 from infra.network import Network, NetworkArgs
 from infra.outputs import Exported, export_outputs
 from infra.profiles import Profiles, ProfilesArgs
@@ -65,12 +66,12 @@ class StackBuilder:
 
     def build(self) -> None:
         """Everything."""
-        project = Project("project", ProjectArgs(place=self._place))
+        project = Project("project", ProjectArgs(place=self._place, machine=self._settings.neo4j_self_run))
         self._after_apis = _wait_for(project)
         keys = self._make_keys(project)
         stores = self._make_stores(project, keys)
         doors = self._make_doors()
-        around = self._make_surroundings(keys, doors)
+        around = self._make_surroundings(keys, stores, doors)
         identities = Identities("identities", IdentitiesArgs(place=self._place, topology=self._topology), self._after())
         services = self._deploy(around, identities)
         targets = _name_targets(stores, services)
@@ -148,8 +149,10 @@ class StackBuilder:
         )
         return ApiGateway("api-gateway", args, self._after()).doors
 
-    def _make_surroundings(self, keys: Keys | None, doors: dict[str, Door]) -> Surroundings:
-        network = Network("private-network", NetworkArgs(place=self._place), self._after())
+    def _make_surroundings(self, keys: Keys | None, stores: Stores, doors: dict[str, Door]) -> Surroundings:
+        network = Network(
+            "private-network", NetworkArgs(place=self._place, machine=self._settings.neo4j_self_run), self._after()
+        )
         blackboard = BlackboardArgs(
             place=self._place,
             network=network,
@@ -167,7 +170,22 @@ class StackBuilder:
             network=network,
             redis_url=Blackboard("blackboard-store", blackboard, self._after()).url,
             doors=doors,
+            graph=self._run_graph(network, stores, keys),
         )
+
+    def _run_graph(self, network: Network, stores: Stores, keys: Keys | None) -> pulumi.Output[str] | None:
+        if not self._settings.neo4j_self_run:
+            return None
+        args = MachineArgs(
+            place=self._place,
+            network=network,
+            password=stores.vault.secrets["neo4j-password"],
+            machine_type=self._settings.neo4j_machine,
+            disk_gib=self._settings.neo4j_disk_gib,
+            key=_find_key(keys, Sealed.COMPUTE),
+            protect=self._settings.protect_data,
+        )
+        return Machine("graph-machine", args, self._after()).uri
 
     def _deploy(self, around: Surroundings, identities: Identities) -> dict[str, gcp.cloudrunv2.Service]:
         """Every function, callees first, then every job."""

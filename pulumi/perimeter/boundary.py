@@ -18,6 +18,7 @@ RESTRICTED = (
     "artifactregistry.googleapis.com",
     "bigquery.googleapis.com",
     "cloudkms.googleapis.com",
+    "compute.googleapis.com",  # disks and snapshots of a self-run Neo4j
     "firestore.googleapis.com",
     "logging.googleapis.com",
     "pubsub.googleapis.com",

@@ -13,28 +13,18 @@ import warnings
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import pulumi
-import yaml
 
 from policy.graph import Graph, Inputs, Resource, shorten
+from policy.stacks import PROGRAM, STACKS, read_config
 from schemas import topology
 
-PROGRAM = Path(__file__).resolve().parent.parent
-STACKS = ("dev", "staging", "prod")
+__all__ = ["PROGRAM", "STACKS", "read_config", "record_program", "record_stack"]
 P = ParamSpec("P")
 T = TypeVar("T")
 PROJECT_NUMBER = "123456789012"
-
-
-def read_config(stack: str) -> dict[str, str]:
-    """What the CLI would give the program: defaults of `Pulumi.yaml`, then the stack's own file."""
-    schema: dict[str, Any] = yaml.safe_load((PROGRAM / "Pulumi.yaml").read_text(encoding="utf-8"))["config"]
-    own: dict[str, Any] = yaml.safe_load((PROGRAM / f"Pulumi.{stack}.yaml").read_text(encoding="utf-8"))["config"]
-    merged = {name: entry["default"] for name, entry in schema.items() if "default" in entry} | own
-    return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in merged.items()}
 
 
 def record_stack(stack: str) -> Graph:

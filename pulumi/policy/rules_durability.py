@@ -237,6 +237,14 @@ def notifications_may_publish(graph: Graph) -> Iterator[str]:
             yield f"{entry.name} publishes without a right, or before it has one"
 
 
+def disks_have_snapshots(graph: Graph) -> Iterator[str]:
+    """A disk in one zone is lost with it."""
+    saved = {entry.get("disk") for entry in graph.of("compute/DiskResourcePolicyAttachment")}
+    yield from (
+        f"{entry.name} has no snapshots" for entry in graph.of("compute/Disk") if entry.get("name") not in saved
+    )
+
+
 def _protected_keys(graph: Graph) -> list[Resource]:
     return [entry for entry in graph.of("kms/KeyRing", "kms/CryptoKey") if not entry.protected]
 
@@ -263,5 +271,6 @@ RULES = (
     prod_data_is_protected,
     prod_can_be_restored,
     notifications_may_publish,
+    disks_have_snapshots,
     keys_cannot_be_lost,
 )

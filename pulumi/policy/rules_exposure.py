@@ -213,7 +213,22 @@ def clients_cannot_claim_a_place(graph: Graph) -> Iterator[str]:
             yield f"{entry.name} passes on where clients say that they are"
 
 
+def machines_are_private(graph: Graph) -> Iterator[str]:
+    """A machine has no public address, an account of its own, and starts nothing that was not signed."""
+    for entry in graph.of("compute/Instance"):
+        interfaces: list[dict[str, Any]] = entry.get("networkInterfaces") or []
+        if any(part.get("accessConfigs") or part.get("ipv6AccessConfigs") for part in interfaces):
+            yield f"{entry.name} has a public address"
+        if not str(entry.get("serviceAccount.email")).startswith("vm-"):
+            yield f"{entry.name} runs as {entry.get('serviceAccount.email')}"
+        if not entry.get("shieldedInstanceConfig.enableSecureBoot"):
+            yield f"{entry.name} starts anything"
+        if entry.get("metadata.block-project-ssh-keys") != "TRUE":
+            yield f"{entry.name} takes every key of the project"
+
+
 RULES = (
+    machines_are_private,
     keyed_requests_are_counted,
     gates_hold_no_right,
     clients_cannot_claim_a_place,

@@ -104,7 +104,7 @@ def agents_are_googles(graph: Graph) -> Iterator[str]:
         f"serviceAccount:{entry.get('accountId')}@{graph.project}.iam.gserviceaccount.com" for entry in accounts(graph)
     }
     agent = re.compile(
-        r"^serviceAccount:(service-\d+@(gcp-sa-[a-z]+|gs-project-accounts)|bq-\d+@bigquery-encryption)"
+        r"^serviceAccount:(service-\d+@(gcp-sa-[a-z]+|gs-project-accounts|compute-system)|bq-\d+@bigquery-encryption)"
         r"\.iam\.gserviceaccount\.com$"
     )
     for entry in find_grants(graph):

@@ -17,8 +17,11 @@ _LABELLED = {
     "bigquery/Table": "labels",
     "cloudrunv2/Job": "labels",
     "cloudrunv2/Service": "labels",
+    "compute/Address": "labels",
+    "compute/Disk": "labels",
     "compute/GlobalAddress": "labels",
     "compute/GlobalForwardingRule": "labels",
+    "compute/Instance": "labels",
     "dns/ManagedZone": "labels",
     "kms/CryptoKey": "labels",
     "memorystore/Instance": "labels",
@@ -31,6 +34,7 @@ _LABELLED = {
     "storage/Bucket": "labels",
 }
 _SEALED = {
+    "compute/Disk": "diskEncryptionKey.kmsKeySelfLink",
     "bigquery/Dataset": "defaultEncryptionConfiguration.kmsKeyName",
     "firestore/Database": "cmekConfig.kmsKeyName",
     "memorystore/Instance": "kmsKey",

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
-from datetime import datetime
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from delivery import canary, smoke
+from delivery.alerts import find_firing, group_points
 from delivery.canary import Ports, Requests, RolledBack, Verdict
+from delivery.content import name_content
+from delivery.promote import NotProven, make_plan
+from image.tree import copied_folders
+from infra.alarms import Alarm, derive_alarms
 from infra.delivery import LINES, Delivery, DeliveryArgs
 from infra.settings import Place
 from policy.record import PROGRAM, STACKS, record_program
+
+from schemas import topology
+from tests.system.conftest import read_exports
 
 ROOT = PROGRAM.parent
 FOLDER = PROGRAM / "delivery"
@@ -73,9 +83,10 @@ def test_nothing_is_pushed_or_deployed_unchecked(name: str) -> None:
         parents = {parent for parent in steps[step].get("waitFor", []) if parent != "-"}
         return parents.union(*(ancestors(parent) for parent in parents))
 
-    assert {"check", "build"} <= ancestors("push")
-    assert "push" in ancestors("deploy")
+    assert {"check", "plan"} <= ancestors("copy")
+    assert {"check", "copy", "digest"} <= ancestors("deploy")
     assert "deploy" in ancestors("smoke")
+    assert 'argo:image "$(cat /workspace/image/digest)"' in steps["deploy"]["script"]
     script = steps["deploy"]["script"]
     assert script.index("pulumi preview") < script.index("pulumi up")
 
@@ -226,3 +237,121 @@ def test_the_smoke_test_fails_when_the_event_does_not_arrive(status: int, compla
     ports = smoke.Ports(post=lambda _url, _body: status, count_rows=lambda _: 0, sleep=lambda _: None)
     with pytest.raises(RuntimeError, match=complaint):
         smoke.send_event("https://collect.example", "key", ports)
+
+
+def answer_with(*answers: set[str]) -> Callable[[datetime], set[str]]:
+    """Each answer once, the last one for ever."""
+    waiting = list(answers)
+
+    def find(_: datetime) -> set[str]:
+        return waiting.pop(0) if len(waiting) > 1 else waiting[0]
+
+    return find
+
+
+def read_backlog(*ages: float) -> Callable[[Alarm, str, datetime], dict[str, list[float]]]:
+    def read(_alarm: Alarm, _metric: str, _since: datetime) -> dict[str, list[float]]:
+        return {"actions-act": list(ages), "empty": []}
+
+    return read
+
+
+def test_an_alert_that_begins_rolls_back_and_one_that_was_there_does_not() -> None:
+    """Dead letters of yesterday must not stop a release; those that it makes must."""
+    for later, healthy in (({"backlog: a"}, True), ({"backlog: a", "errors: llm"}, False)):
+        cloud = FakeCloud(lambda _: Requests(total=100, failed=0))
+        ports = replace(cloud.ports, find_firing=answer_with({"backlog: a"}, later))
+        if healthy:
+            canary.release(PINS, ports)
+            assert cloud.traffic["collect"][-1] == "--to-latest"
+        else:
+            with pytest.raises(RolledBack, match="alerts: errors: llm"):
+                canary.release(PINS, ports)
+            assert cloud.traffic["collect"][-1] == "--to-revisions=collect-old=100"
+
+
+@pytest.mark.parametrize(
+    ("failed", "total", "firing"), [([5.0], [100.0], False), ([6.0], [100.0], True), ([9.0], [10.0], False)]
+)
+def test_a_share_is_judged_as_its_alert_does(failed: list[float], total: list[float], firing: bool) -> None:
+    (errors,) = [alarm for alarm in derive_alarms(topology.load()) if alarm.name == "errors"]
+
+    def read(alarm: Alarm, metric: str, _: datetime) -> dict[str, list[float]]:
+        return {"collect": failed if metric == alarm.metric else total}
+
+    found = find_firing([errors], datetime.now(UTC), read)
+    assert found == ({f"{errors.title}: collect"} if firing else set())
+
+
+def test_a_limit_is_judged_by_the_worst_minute() -> None:
+    (backlog,) = [alarm for alarm in derive_alarms(topology.load()) if alarm.name == "backlog"]
+    since = datetime.now(UTC)
+    assert find_firing([backlog], since, read_backlog(10.0, backlog.threshold)) == set()
+    found = find_firing([backlog], since, read_backlog(10.0, backlog.threshold + 1))
+    assert found == {f"{backlog.title}: actions-act"}
+
+
+def test_monitorings_points_are_grouped_by_their_label() -> None:
+    series = {
+        "resource": {"labels": {"subscription_id": "actions-act", "project_id": "p"}},
+        "points": [{"value": {"int64Value": "3"}}, {"value": {"doubleValue": 0.5}}],
+    }
+    assert group_points({"timeSeries": [series]}) == {"actions-act": [3.0, 0.5]}
+
+
+def test_the_same_content_has_the_same_name(tmp_path: Path) -> None:
+    """A merge commit must not make a new image; a changed line must."""
+    for folder in (*copied_folders(), "pulumi/image"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    assert name_content(tmp_path) == name_content()
+    (tmp_path / "functions" / "main.py").write_text("changed", encoding="utf-8")
+    assert name_content(tmp_path) != name_content()
+    assert re.fullmatch(r"[a-z0-9-]{3,128}", name_content())
+
+
+DIGEST = "sha256:" + "1" * 64
+
+
+@pytest.mark.parametrize(
+    ("stack", "there", "copied", "built"),
+    [
+        ("dev", {}, "", True),
+        ("dev", {"dev": True}, "", False),
+        ("staging", {"dev": True}, "dev", False),
+        ("staging", {}, "", True),
+        ("prod", {"staging": True}, "staging", False),
+    ],
+)
+def test_an_image_is_built_once_and_then_copied(stack: str, there: dict[str, bool], copied: str, built: bool) -> None:
+    def describe(image: str, provenance: bool) -> str:
+        name = next(known for known in STACKS if f"/argo-{known}/" in image)
+        return ("builder" if provenance else DIGEST) if there.get(name) else ""
+
+    plan = make_plan(stack, "content-1", describe)
+    assert plan.target.endswith(f"/argo-{stack}/argo/argo:content-1")
+    assert plan.build == built
+    assert plan.copy_from == (f"asia-northeast3-docker.pkg.dev/argo-{copied}/argo/argo@{DIGEST}" if copied else "")
+
+
+def test_prod_takes_nothing_that_staging_has_not_run() -> None:
+    with pytest.raises(NotProven, match="staging has never run content-1"):
+        make_plan("prod", "content-1", lambda _image, _provenance: "")
+
+
+def test_an_image_of_unknown_origin_is_not_copied() -> None:
+    def describe(image: str, provenance: bool) -> str:
+        return DIGEST if "/argo-staging/" in image and not provenance else ""
+
+    with pytest.raises(NotProven, match="no provenance"):
+        make_plan("prod", "content-1", describe)
+
+
+def test_the_system_tests_can_aim_at_what_was_deployed(tmp_path: Path) -> None:
+    smoke.write_environment(tmp_path, "https://collect.argo.example", "a key'")
+    path = tmp_path / "local.env"
+    assert path.stat().st_mode & 0o077 == 0
+    assert read_exports(path) == {
+        "ARGO_COLLECT_URL": "https://collect.argo.example",
+        "ARGO_WRITE_KEY": "a key'",
+        "ARGO_DATASET": topology.load().dataset,
+    }

@@ -79,6 +79,7 @@ IDENTITY: list[tuple[Rule, Change]] = [
     (rules_identity.schedules_carry_an_identity, _set("cloudscheduler/Job", "httpTarget.oauthToken", None)),
 ]
 EXPOSURE: list[tuple[Rule, Change]] = [
+    (rules_exposure.machines_are_private, lambda graph: plus(graph, "compute/Instance", "extra", name="extra")),
     (rules_exposure.keyed_requests_are_counted, _rewrite('"security"', '"x-security"')),
     (rules_exposure.keyed_requests_are_counted, _rewrite('"x-google-quota"', '"x-quota"')),
     (rules_exposure.keyed_requests_are_counted, _rewrite("https://llm.", "http://llm.")),
@@ -176,6 +177,7 @@ DURABILITY: list[tuple[Rule, Change]] = [
         rules_durability.rows_are_checked_before_they_are_taken,
         _set("pubsub/Topic", "schemaSettings.encoding", "BINARY", "topic-moments"),
     ),
+    (rules_durability.disks_have_snapshots, lambda graph: plus(graph, "compute/Disk", "extra", name="extra")),
     (rules_durability.prod_data_is_protected, lambda graph: unprotected(graph, "storage/Bucket")),
     (rules_durability.prod_data_is_protected, _set("bigquery/Table", "deletionProtection", False, "table-actions")),
     (rules_durability.prod_data_is_protected, _set("firestore/Database", "deletionPolicy", "DELETE")),
