@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, time
@@ -18,6 +19,7 @@ from typing import Any, Protocol
 import msgspec
 
 _NUMERIC_DIGITS, _NUMERIC_SCALE = 38, 9
+_PLAIN_NUMBER = re.compile(r"-?\d+(?:\.\d{1,9})?", re.ASCII)  # as nearly all are, and well inside NUMERIC when short
 
 
 class Column(Protocol):
@@ -89,6 +91,8 @@ def find_problem(row: object, table: Table, path: str = "") -> str | None:
         if field is None or key in seen:
             return f"the table has no column {_join(path, name)}"
         seen.add(key)
+        if field.takes and not field.is_repeated and value is not None and field.takes(value):
+            continue  # nearly always
         problem = _find_value_problem(value, field, path)
         if problem:
             return problem
@@ -189,8 +193,11 @@ def _is_float(value: Any) -> bool:
 def _is_numeric(value: Any) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return False
+    text = str(value)
+    if len(text) < 20 and _PLAIN_NUMBER.fullmatch(text):
+        return True
     try:
-        number = Decimal(str(value))
+        number = Decimal(text)
     except InvalidOperation:
         return False
     if not number.is_finite() or abs(number.adjusted()) > _NUMERIC_DIGITS:
@@ -203,8 +210,11 @@ def _is_boolean(value: Any) -> bool:
     return isinstance(value, bool) or (isinstance(value, str) and value.lower() in ("true", "false"))
 
 
+_is_time_text = _is_text_that(datetime.fromisoformat)
+
+
 def _is_timestamp(value: Any) -> bool:
-    return _is_text_that(datetime.fromisoformat)(value) or _is_integer(value)  # an integer is microseconds
+    return _is_time_text(value) or _is_integer(value)  # an integer is microseconds
 
 
 def _is_string(value: Any) -> bool:
