@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING
@@ -32,12 +32,10 @@ def encode_request(path: str, messages: Iterable[bytes]) -> bytes:
     return _encode_field(_TOPIC, path.encode()) + b"".join(messages)
 
 
-def encode_messages(messages: Iterable[Outgoing]) -> list[bytes]:
-    """Each message as the field of a PublishRequest."""
+def encode_messages(messages: Sequence[Outgoing]) -> list[bytes]:
+    """Each message as the field of a PublishRequest. Events of one kind share their attributes' object: encoded once."""
     encoded: list[bytes] = []
-    known: dict[
-        int, bytes
-    ] = {}  # events of one kind share their attributes: by identity, which lasts as long as this call
+    known: dict[int, bytes] = {}  # by identity, which holds while `messages` does
     for message in messages:
         data = message.data
         attributes = known.get(id(message.attributes))

@@ -101,6 +101,17 @@ def test_a_large_event_of_a_batch_is_refused_alone(client: TestClient, topic: pu
     assert [row["failure"] for row in rows(topic, "invalid-events")] == ["TOO_LARGE"]
 
 
+def test_an_event_that_nobody_can_read_is_refused_alone(client: TestClient, topic: publishing.FakePublisher) -> None:
+    """Prevents: one number out of range that takes its whole batch with it, or two such events that count as one."""
+    odd = [compact({**EVENT, "messageId": f"odd{n}"}).replace(b"}", b',"properties":{"n":1e999}}') for n in range(2)]
+    good = compact({**EVENT, "messageId": "good"})
+    body = b'{"batch":[' + b",".join([*odd, good]) + b'],"writeKey":"' + KEY.encode() + b'"}'
+    answer = client.post("/v1/batch", content=body).json()
+    assert (answer["accepted"], [r["failure"] for r in answer["rejected"]]) == (1, ["WRONG_TYPE"] * 2)
+    assert [row["event_id"] for row in rows(topic)] == ["good"]
+    assert len({row["event_id"] for row in rows(topic, "invalid-events")}) == 2
+
+
 def test_a_batch_may_have_500_kb(client: TestClient, topic: publishing.FakePublisher) -> None:
     def body(size: int) -> bytes:
         events = [padded(32_000, messageId=f"m{n:02}") for n in range(15)]
