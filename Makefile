@@ -6,7 +6,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CODE := functions agents schemas emulators pulumi tests
 RUN := $(BIN)/python -m emulators
-NEEDS_PULUMI = command -v pulumi > /dev/null || { echo "needs the pulumi CLI: https://www.pulumi.com/docs/install/"; exit 1; }; \
+NEEDS_PULUMI = command -v pulumi > /dev/null || { \
+  echo "needs the pulumi CLI, 3.272 or newer: curl -fsSL https://get.pulumi.com | sh  (or: brew install pulumi)."; \
+  echo "Without it, what each stack would be is written out in pulumi/golden/."; exit 1; }; \
   test -n "$(STACK)" || { echo "which stack? STACK=dev | staging | prod"; exit 2; }
 
 help: ## list the commands
@@ -73,6 +75,9 @@ preview: $(STAMP) ## show what a deployment would change (needs the pulumi CLI):
 
 deploy: $(STAMP) ## deploy a stack, after showing it (needs the pulumi CLI): make deploy STACK=dev
 	@$(NEEDS_PULUMI)
+	@echo "$(STACK): pulumi shows what would change, and asks; nothing happens before yes."
+	@echo "US dollars: $$(cd pulumi && ../$(BIN)/python -m bill $(STACK) | grep '^a month' | tr -s ' ') (make bill STACK=$(STACK))"
+	@echo "To undo a release: docs/operating.md, 'A new release'."
 	@pulumi -C pulumi up -s $(STACK)
 
 bill: $(STAMP) ## what a stack costs in a month: make bill STACK=dev, or STACK=prod LOAD=busy

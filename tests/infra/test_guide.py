@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import shlex
 from datetime import UTC, datetime
@@ -10,16 +11,18 @@ from pathlib import Path
 
 import pytest
 import yaml
-from policy.record import PROGRAM
+from policy.record import PROGRAM, record_stack
 
 from schemas import topology, warehouse
 from schemas.rows import Interaction, encode
+from tests.infra.cli_reference import REFERENCE, find_calls
 
 ROOT = PROGRAM.parent
 GUIDE = (ROOT / "docs" / "operating.md").read_text("utf-8")
 COMMANDS = [line.strip()[2:] for line in GUIDE.splitlines() if line.strip().startswith("$ ")]
 NAMED = topology.load()
 PROGRAMS = {"bq", "cd", "curl", "cypher-shell", "export", "for", "gcloud", "git", "make", "pulumi"}
+ASSIGNS = re.compile(r"^[A-Z_]+=")
 SERVICES = {entry.name for entry in NAMED.functions}
 JOBS = {job.name.replace("_", "-") for job in NAMED.jobs}
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -37,6 +40,7 @@ def test_a_command_can_be_typed(command: str) -> None:
     program = shlex.split(command)[0]
     assert (
         program in PROGRAMS
+        or ASSIGNS.match(program)
         or program.endswith(("/.venv/bin/python", "/.venv/bin/pytest"))
         or program.startswith(".venv/")
     )
@@ -109,6 +113,49 @@ def test_alerts_of_the_guide_are_the_programs() -> None:
     rows = set(re.findall(r"^\| ([A-Z][^|]+?) \| ", GUIDE.partition("## Incidents")[2], re.MULTILINE))
     titles = {alarm.title.removesuffix(" (95th percentile)") for alarm in derive_alarms(NAMED)}
     assert rows == titles
+
+
+def find_output_lines() -> list[str]:
+    """The lines that a stack's outputs tell an operator to type."""
+    outputs = record_stack("prod").outputs
+    made: list[str] = [
+        *outputs["try_first"],
+        *outputs["secrets_to_fill"].values(),
+        *outputs["api_keys_to_make"].values(),
+    ]
+    return made
+
+
+def test_every_command_and_flag_of_googles_programs_exists() -> None:
+    """Found here: `gcloud builds approve`, which exists in beta only, in the middle of somebody's first release to prod."""
+    known: dict[str, list[str]] = json.loads(REFERENCE.read_text("utf-8"))["commands"]
+    calls = [*find_calls([*COMMANDS, *find_output_lines()])]
+    assert len(calls) > 60
+    for path, flags in calls:
+        words = path.split()
+        ends = [" ".join(words[:count]) for count in range(len(words), 1, -1)]
+        command = next((name for name in ends if name in known), "")
+        assert command, f"no such command: {path}"
+        allowed = {*known[command], *known[words[0]]}
+        # bq's flags are read with and without "no", and come before or after its command.
+        wrong = [flag for flag in flags if flag not in allowed and flag.replace("--no", "--", 1) not in allowed]
+        assert wrong == [], f"{command} knows no {wrong}"
+
+
+@pytest.mark.parametrize(
+    ("line", "path", "flags"),
+    [
+        ("gcloud run jobs execute replay --wait", "gcloud run jobs execute replay", ["--wait"]),
+        (
+            "pulumi config set x \"$(gcloud projects describe p --format='value(a)')\"",
+            "gcloud projects describe p",
+            ["--format"],
+        ),
+        ("bq head --max_rows=10 argo.t", "bq head", ["--max_rows"]),
+    ],
+)
+def test_calls_are_found_where_they_are(line: str, path: str, flags: list[str]) -> None:
+    assert list(find_calls([line])) == [(path, flags)]
 
 
 def test_links_lead_somewhere() -> None:
