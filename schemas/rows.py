@@ -204,6 +204,18 @@ class MarketSignal(Row, frozen=True, kw_only=True):
     data: Annotated[JsonText, Meta(description="Everything else about it")] | None = None
 
 
+class ObservedWeather(Row, frozen=True, kw_only=True):
+    """What the weather was somewhere at one time (table weather_observations, topic weather-observations)."""
+
+    observation_id: Annotated[Id, Meta(description="uuid5 of place and time: the same observation is the same row")]
+    observed_at: Annotated[datetime, Meta(tz=True, description="When it was so, in UTC")]
+    latitude: Annotated[float, Meta(ge=-90, le=90, description="Degrees")]
+    longitude: Annotated[float, Meta(ge=-180, le=180, description="Degrees")]
+    condition: Annotated[str, Meta(description="In words, such as rain")] | None = None
+    temperature_celsius: Annotated[float, Meta(description="Degrees Celsius")] | None = None
+    source: Annotated[str, Meta(description="Whose observation")] | None = None
+
+
 class Moment(Row, frozen=True, kw_only=True):
     """One situation worth acting on (table moments, topic moments)."""
 
@@ -313,6 +325,9 @@ TABLES: dict[str, Table] = {
     "product_updates": Table(row=ProductUpdate, description="Catalogue history", partition="updated_at"),
     "market_signals": Table(
         row=MarketSignal, description="Outside signals", partition="observed_at", cluster=("kind",)
+    ),
+    "weather_observations": Table(
+        row=ObservedWeather, description="Weather by place and time, at least once", partition="observed_at"
     ),
     "moments": Table(
         row=Moment, description="Moments, at least once", partition="detected_at", cluster=("kind", "user_id")

@@ -39,6 +39,7 @@ class Received(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How an event came: `sent_at` is the client's time of sending the batch, `origin` the file and line if any.
 
     `clues` is what the request shows besides its events, `call` what its route says: it wins over the message's own type.
+    `seed` is of a record of a file: its id, when the record has none, is made of it.
     """
 
     source: str
@@ -47,6 +48,7 @@ class Received(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     clues: Clues = NO_CLUES
     origin: str | None = None
     call: str | None = None
+    seed: str | None = None
 
 
 def read_message(raw: object, received: Received) -> Interaction:
@@ -97,8 +99,8 @@ def read_message(raw: object, received: Received) -> Interaction:
         context.campaign and _drop_empty(context.campaign),
         context.consent and _read_consent(context.consent),
         _read_products(commerce),
-        _to_json_text(message.traits or context.traits),
-        _to_json_text(_pick_rest(properties, message)),
+        to_json_text(message.traits or context.traits),
+        to_json_text(_pick_rest(properties, message)),
         context.library and _read_library(context.library),
     )
 
@@ -169,7 +171,7 @@ def _derive_event_id(raw: object, original: datetime | None, received: Received)
         content = msgspec.json.encode(message, order="sorted").decode()
     except RecursionError:
         raise Refusal(Failure.WRONG_TYPE, "the event is nested too deeply") from None
-    return derive_id(received.source, received.origin or "", when, content)
+    return derive_id(received.source, received.seed or received.origin or "", when, content)
 
 
 def _drop_empty(given: Nested) -> Nested | None:
@@ -199,7 +201,7 @@ def _read_consent(given: messages.Consent) -> rows.Consent | None:
         rows.Consent(
             analytics=told.get("analytics") if given.analytics is None else given.analytics,
             marketing=told.get("marketing") if given.marketing is None else given.marketing,
-            categories=_to_json_text(categories),
+            categories=to_json_text(categories),
         )
     )
 
@@ -275,7 +277,8 @@ def to_money(value: object, key: str) -> Decimal | None:
     return Decimal(f"{number.normalize():f}")
 
 
-def _to_json_text(value: Json | None) -> str | None:
+def to_json_text(value: Json | None) -> str | None:
+    """What a JSON column takes, or None for nothing; a Refusal when it is nested more deeply than readers on the way take."""
     if not value:
         return None
     try:

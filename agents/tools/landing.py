@@ -11,10 +11,12 @@ from agents.tools.settings import settings
 from schemas import topology
 
 if TYPE_CHECKING:
-    from google.cloud.storage import Bucket
+    from google.cloud.storage import Blob, Bucket
 
 log = logging.getLogger(__name__)
 WRITE_SECONDS = 4  # in all, with retries: a client waits for it
+RANGE_BYTES = 8_000_000  # of one read request: large enough that its round trip does not count
+BUFFER_BYTES = 256_000
 
 
 class Landing(Protocol):
@@ -25,7 +27,7 @@ class Landing(Protocol):
         ...
 
     def open(self, name: str, generation: int | None = None) -> IO[bytes]:
-        """Read one object as a stream in constant memory; FileNotFoundError when it is gone."""
+        """Read one object as a seekable stream in constant memory; FileNotFoundError when it is gone, now or later."""
         ...
 
 
@@ -53,16 +55,43 @@ class CloudStorage:
             log.info("%s is there already", name)
 
     def open(self, name: str, generation: int | None = None) -> IO[bytes]:
-        """Read one object as a stream in constant memory.
+        """Read one object, or one generation of it, as a seekable stream of range reads in constant memory.
 
         Raises:
-            FileNotFoundError: no such object.
+            FileNotFoundError: no such object, or no longer this generation; reading raises it too. Other errors of
+                google.api_core and requests are the caller's.
         """
         blob = _bucket().get_blob(name, generation=generation)
-        if blob is None:
-            raise FileNotFoundError(f"gs://{_bucket().name}/{name}")
+        if blob is None or (generation is not None and blob.generation != generation):
+            raise FileNotFoundError(f"gs://{_bucket().name}/{name}#{generation or ''}")
+        return io.BufferedReader(cast("io.RawIOBase", _BlobStream(blob)), BUFFER_BYTES)
+
+
+class _BlobStream(io.RawIOBase):
+    """Google's own reader of a blob, pinned to its generation; an object that goes meanwhile is FileNotFoundError."""
+
+    def __init__(self, blob: Blob) -> None:
         # raw: a .gz object comes as it was stored, whatever its Content-Encoding says.
-        return cast("IO[bytes]", blob.open("rb", raw_download=True))
+        self._reader = cast("io.BufferedIOBase", blob.open("rb", chunk_size=RANGE_BYTES, raw_download=True))
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._reader.seek(offset, whence)
+
+    def readinto(self, buffer: memoryview) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]  # IOBase's buffer is wider
+        from google.api_core.exceptions import NotFound
+
+        try:
+            data = self._reader.read(len(buffer))
+        except NotFound as error:
+            raise FileNotFoundError(str(error)) from error
+        buffer[: len(data)] = data
+        return len(data)
 
 
 class FakeLanding:

@@ -35,11 +35,12 @@ class Index(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_un
 
 
 class FieldOverride(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """A field whose automatic indexes are replaced by these; none means that it is not indexed."""
+    """A field whose automatic indexes are replaced by these; none means that it is not indexed. `ttl`: deletes its document."""
 
     collection_group: str
     field_path: str
     indexes: list[dict[str, str]]
+    ttl: bool = False
 
 
 class Indexes(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -150,5 +151,6 @@ class Profiles(pulumi.ComponentResource):
                 collection=override.collection_group,
                 field=override.field_path,
                 index_config=gcp.firestore.FieldIndexConfigArgs(indexes=wanted),
+                ttl_config=gcp.firestore.FieldTtlConfigArgs() if override.ttl else None,
                 opts=pulumi.ResourceOptions(parent=self),
             )

@@ -91,10 +91,10 @@ def test_files_targets_and_modules_exist() -> None:
 
 def test_an_archived_row_can_be_sent_again() -> None:
     """The guide turns the archive's lines into what the folder `spill` takes; so does `collect` when it spills."""
-    from agents.intake.feeds import FEEDS
+    from agents.intake.feeds import FOLDERS
     from agents.intake.storing import encode_spill
 
-    assert "spill" in FEEDS
+    assert "spill" in FOLDERS
     (script,) = find(r"sed '([^']+)'")
     assert script == 's/^/{"interaction":/; s/$/}/'
     row = Interaction(event_id="e", event_type="page", event_timestamp=NOW, received_at=NOW, source="s")

@@ -1,146 +1,161 @@
-"""A file's good lines are published, each bad one is kept with its number, and a second delivery gives the same ids."""
+"""Each kind of file becomes the rows that it should; a bad record is kept with its line, and its neighbours go on."""
 
 import gzip
-import io
 import json
-from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from agents.errors import Poison
-from agents.intake import files
-from agents.intake.feeds import FEEDS, LandedObject, ingest_object
 from agents.intake.refusal import Refusal
 from agents.intake.storing import encode_spill
 from agents.intake.verdicts import make_invalid
-from agents.tools.bus import FakeBus
-from agents.tools.landing import FakeLanding
 from schemas.rows import Failure
+from tests.unit.ingesting import World, ingest
 from tests.unit.test_intake import RECEIVED, TRACK, judge
-
-
-def ingest(name: str, data: bytes) -> FakeBus:
-    landing, bus = FakeLanding(), FakeBus()
-    landing.objects[name] = data
-    ingest_object(LandedObject(bucket="b", name=name, generation=1), landing, bus)
-    return bus
 
 
 def test_ndjson_events_with_a_bad_line_in_between() -> None:
     lines = [json.dumps(TRACK), "{broken", "", json.dumps({**TRACK, "messageId": "m2"})]
-    bus = ingest("events/a.ndjson", "\n".join(lines).encode())
-    assert [json.loads(m.data)["event_id"] for m in bus.on("user-interactions")] == ["m1", "m2"]
-    (invalid,) = [json.loads(m.data) for m in bus.on("invalid-events")]
+    world = ingest("events/a.ndjson", "\n".join(lines))
+    assert [row["event_id"] for row in world.rows()] == ["m1", "m2"]
+    (invalid,) = world.rows("invalid-events")
     assert (invalid["origin"], invalid["failure"]) == ("gs://b/events/a.ndjson#2", "UNREADABLE_FILE")
 
 
 def test_gzipped_csv_products_with_a_mark_at_the_start() -> None:
     text = "\ufeffproduct_id,name,price,in_stock\n1,가방,2.50,true\n2,bag,much,false\n3,x,1,no,extra\n"
-    bus = ingest("products/p.csv.gz", gzip.compress(text.encode()))
-    (product,) = [json.loads(m.data) for m in bus.on("product-updates")]
+    world = ingest("products/p.csv.gz", gzip.compress(text.encode()))
+    (product,) = world.rows("product-updates")
     assert (product["name"], product["price"], product["in_stock"]) == ("가방", "2.5", True)
-    refused = [json.loads(m.data) for m in bus.on("invalid-events")]
-    assert [row["origin"].rpartition("#")[2] for row in refused] == ["3", "4"]
+    assert [line for line, _ in world.refused()] == ["3", "4"]
 
 
 def test_csv_events_with_dotted_columns() -> None:
-    bus = ingest("events/e.csv", b"type,userId,event,messageId,properties.revenue\ntrack,u,Paid,m,3\n")
-    (message,) = bus.on("user-interactions")
-    assert json.loads(message.data)["revenue"] == "3"
+    world = ingest("events/e.csv", "type,userId,event,messageId,properties.revenue\ntrack,u,Paid,m,3\n")
+    assert world.rows()[0]["revenue"] == "3"
 
 
 def test_market_signals() -> None:
-    bus = ingest("signals/s.ndjson", b'{"kind":"trend","category":"bags","value":1.5,"data":{"a":1}}')
-    (message,) = bus.on("market-signals")
-    assert json.loads(message.data)["value"] == 1.5
+    world = ingest("signals/s.ndjson", '{"kind":"trend","category":"bags","value":1.5,"data":{"a":1}}')
+    (signal,) = world.rows("market-signals")
+    assert (signal["value"], signal["data"]) == (1.5, '{"a":1}')
+    assert signal["signal_id"]
 
 
-def test_a_second_delivery_gives_the_same_ids() -> None:
-    line = b'{"type":"page","userId":"u"}\n' * 2
-    ids = [
-        [json.loads(m.data)["event_id"] for m in ingest("events/a.ndjson", line).on("user-interactions")] for _ in "ab"
+def test_a_price_changes_the_price_and_nothing_else() -> None:
+    world = ingest(
+        "prices/p.csv", "product_id,price,currency,updated_at\n85123A,3.10,GBP,2026-11-20T08:00:00Z\nX,,GBP,\n"
+    )
+    (update,) = world.rows("product-updates")
+    assert update == {"product_id": "85123A", "price": "3.1", "currency": "GBP", "updated_at": "2026-11-20T08:00:00Z"}
+    assert world.refused() == [("3", "MISSING_FIELD")]
+
+
+def test_weather_reaches_the_warehouse_and_what_enriches_events() -> None:
+    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    line = f"37.56,126.99,{hour.isoformat()},rain,8.5\n"
+    world = ingest(
+        "weather/w.csv", f"latitude,longitude,observed_at,condition,temperature_celsius\n{line}95,0,{hour},x,1\n"
+    )
+    (row,) = world.rows("weather-observations")
+    assert (row["condition"], row["temperature_celsius"]) == ("rain", 8.5)
+    assert world.weather.read_hour(hour)[37.6, 127.0].condition == "rain"
+    assert world.refused() == [("3", "WRONG_TYPE")]
+
+
+def test_a_ticket_is_an_event_of_its_person() -> None:
+    now = datetime.now(UTC)
+    ticket = {
+        "ticket_id": 17,
+        "status": "Solved",
+        "at": now.isoformat(),
+        "user_id": "u1",
+        "text": "Late!",
+        "satisfaction": 4,
+    }
+    data = "\n".join(json.dumps(line) for line in (ticket, ticket, {**ticket, "user_id": ""}))
+    world = ingest("tickets/t.ndjson", data)
+    first, second = world.rows()
+    assert (first["event_type"], first["user_id"]) == ("support_ticket_solved", "u1")
+    assert json.loads(first["properties"]) == {
+        "ticket_id": "17", "status": "Solved", "text": "Late!", "satisfaction": 4.0,
+    }  # fmt: skip
+    assert first["event_id"] == second["event_id"], "the same change told twice is one event"
+    assert world.refused() == [("3", "MISSING_FIELD")]
+
+
+def test_a_json_array_is_read_element_by_element() -> None:
+    events = [{**TRACK, "messageId": str(n)} for n in range(3)]
+    text = json.dumps([*events[:2], 7, events[2]])
+    world = ingest("events/a.json", text)
+    assert [row["event_id"] for row in world.rows()] == ["0", "1", "2"]
+    assert world.refused() == [("1[3]", "NOT_AN_OBJECT")], "the line, and which element of the array"
+
+
+def test_two_alike_records_are_two_events_and_stay_the_same_two() -> None:
+    for data in (b'{"type":"page","userId":"u"}\n' * 2, b'[{"type":"page","userId":"u"},{"type":"page","userId":"u"}]'):
+        ids = [[row["event_id"] for row in ingest("events/a.json", data).rows()] for _ in "ab"]
+        assert ids[0] == ids[1]
+        assert len(set(ids[0])) == 2
+
+
+def test_what_happened_long_ago_is_marked_so_that_nobody_acts_upon_it() -> None:
+    now = datetime.now(UTC)
+    lines = [
+        json.dumps(
+            {**TRACK, "messageId": str(days), "timestamp": (now - timedelta(days=days)).isoformat(), "sentAt": None}
+        )
+        for days in (0, 2)
     ]
-    assert ids[0] == ids[1]
-    assert len(set(ids[0])) == 2, "two lines are two events, even when they are alike"
+    world = ingest("events/a.ndjson", "\n".join(lines))
+    assert ["historical" in message.attributes for message in world.bulk.on("user-interactions")] == [False, True]
 
 
 def test_a_spill_comes_back_as_the_rows_that_it_was() -> None:
     batch = judge(TRACK)
     invalid = make_invalid({}, Refusal(Failure.UNKNOWN_TYPE, "x"), RECEIVED)
-    bus = ingest("spill/2026-11-20/x.ndjson", encode_spill([*batch.accepted, invalid]))
-    assert json.loads(bus.on("user-interactions")[0].data)["event_id"] == "m1"
-    assert len(bus.on("invalid-events")) == 1
-    assert len(bus.on("user-profile-updates")) == 1, "the profile's part was spilled with the event"
+    world = ingest("spill/2026-11-20/x.ndjson", encode_spill([*batch.accepted, invalid]))
+    assert world.rows()[0]["event_id"] == "m1"
+    assert len(world.rows("invalid-events")) == 1
+    assert len(world.rows("user-profile-updates")) == 1, "the profile's part was spilled with the event"
 
 
-@pytest.mark.parametrize("name", ["unknown/a.ndjson", "events/a.xlsx", "a.ndjson"])
+@pytest.mark.parametrize(
+    "name", ["unknown/a.ndjson", "events/a.xlsx", "a.ndjson", "feeds/nobody/a.csv", "feeds/../a.csv"]
+)
 def test_a_file_that_nothing_reads_is_poison(name: str) -> None:
     with pytest.raises(Poison):
-        ingest(name, b"{}")
+        ingest(name, "{}")
 
 
-def test_a_damaged_archive_is_poison_after_its_good_part() -> None:
-    whole = gzip.compress(b"\n".join(json.dumps({**TRACK, "messageId": str(n)}).encode() for n in range(5000)))
-    with pytest.raises(Poison, match="damaged"):
-        ingest("events/a.ndjson.gz", whole[: len(whole) // 2])
+def test_a_header_without_the_needed_columns_is_said_once_not_for_every_row() -> None:
+    world = World().put("products/p.csv", "id,name\n" + "1,a\n" * 1000)
+    with pytest.raises(Poison, match="no column 'product_id'; it has id, name"):
+        world.notify("products/p.csv")
+    assert world.bulk.sent == []
 
 
-def test_flipped_bytes_in_an_archive_are_poison_too() -> None:
-    whole = bytearray(
-        gzip.compress(b"\n".join(json.dumps({**TRACK, "messageId": str(n)}).encode() for n in range(5000)))
-    )
-    for place in range(len(whole) // 2, len(whole) // 2 + 64):
-        whole[place] ^= 0xFF
-    with pytest.raises(Poison, match="damaged"):
-        ingest("events/a.ndjson.gz", bytes(whole))
-
-
-def test_a_csv_line_without_end_is_refused_and_the_next_one_read() -> None:
-    data = b"product_id,name\n1,a\n2," + b"x" * 3_000_000 + b"\n3,c\n"
-    bus = ingest("products/p.csv", data)
-    assert [json.loads(m.data)["product_id"] for m in bus.on("product-updates")] == ["1", "3"]
-    (refused,) = [json.loads(m.data) for m in bus.on("invalid-events")]
-    assert (refused["failure"], refused["origin"].rpartition("#")[2]) == ("TOO_LARGE", "3")
+def test_a_folder_as_a_console_makes_it_is_no_file() -> None:
+    assert ingest("events/", b"").bulk.sent == []
 
 
 def test_a_line_that_its_feed_did_not_expect_does_not_sink_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    def read(raw: object, received: object) -> list[object]:
+    def read(raw: dict[str, object], received: object) -> object:
         del received
         if raw == {"bad": 1}:
             raise OverflowError("date value out of range")
-        return []
+        return judge(TRACK).accepted[0]
 
-    monkeypatch.setitem(FEEDS, "events", read)
-    bus = ingest("events/a.ndjson", b'{}\n{"bad":1}\n{}\n')
-    (refused,) = [json.loads(m.data) for m in bus.on("invalid-events")]
+    monkeypatch.setitem(feeds_plain(), "events", read)
+    world = ingest("events/a.ndjson", '{}\n{"bad":1}\n{}\n')
+    (refused,) = world.rows("invalid-events")
     assert "OverflowError" in refused["reason"]
+    assert len(world.rows()) == 2
 
 
-def test_a_deleted_object_is_done() -> None:
-    ingest_object(LandedObject(bucket="b", name="events/gone.ndjson", generation=1), FakeLanding(), FakeBus())
+def feeds_plain() -> dict[str, object]:
+    """The readers of folders whose records are ours as they stand."""
+    from agents.intake import feeds
 
-
-def test_a_refused_publish_is_tried_again_not_swallowed() -> None:
-    landing = FakeLanding()
-    landing.objects["events/a.ndjson"] = json.dumps(TRACK).encode()
-    with pytest.raises(TimeoutError):
-        ingest_object(LandedObject(bucket="b", name="events/a.ndjson", generation=1), landing, FakeBus(TimeoutError()))
-
-
-def test_a_line_without_end_is_refused_in_constant_memory() -> None:
-    class Endless(io.RawIOBase):
-        left = 30_000_000
-
-        def readinto(self, buffer: memoryview) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]  # IOBase's buffer is wider
-            size = min(len(buffer), self.left)
-            self.left -= size
-            buffer[:size] = b"x" * size
-            return size
-
-        def readable(self) -> bool:
-            return True
-
-    records: Iterator[files.Record] = files.read_records("a.ndjson", io.BufferedReader(Endless()))
-    (record,) = records
-    assert record.refusal is not None
-    assert record.refusal.failure is Failure.TOO_LARGE
+    return feeds._PLAIN  # pyright: ignore[reportPrivateUsage, reportReturnType]  # one is replaced on purpose

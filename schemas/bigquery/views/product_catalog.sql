@@ -1,10 +1,20 @@
--- Every product once: its latest product_updates row; where that is silent, the latest event that named the product
--- (else the latest that touched it). A product that only events know is here too.
+-- Every product once: each column from the latest product_updates row that says it (a price feed says only the price);
+-- where all are silent, the latest event that named the product (else the latest that touched it). A product that only
+-- events know is here too.
 -- @column last_seen_at: The latest event that names the product
 WITH updates AS (
-  SELECT product_id, name, category, brand, price, currency, in_stock, updated_at
+  SELECT
+    product_id,
+    LAST_VALUE(name IGNORE NULLS) OVER history AS name,
+    LAST_VALUE(category IGNORE NULLS) OVER history AS category,
+    LAST_VALUE(brand IGNORE NULLS) OVER history AS brand,
+    LAST_VALUE(price IGNORE NULLS) OVER history AS price,
+    LAST_VALUE(currency IGNORE NULLS) OVER history AS currency,
+    LAST_VALUE(in_stock IGNORE NULLS) OVER history AS in_stock,
+    updated_at
   FROM argo.product_updates
   QUALIFY ROW_NUMBER() OVER (PARTITION BY product_id ORDER BY updated_at DESC) = 1
+  WINDOW history AS (PARTITION BY product_id ORDER BY updated_at)
 ),
 seen AS (
   SELECT
