@@ -1,18 +1,17 @@
 """Publishing whole lists, for readers of files: as few calls as the API allows, a bounded number under way.
 
-Owns the threads in which calls wait for Pub/Sub's acknowledgement, so that a file is read on meanwhile. `agents.tools.bus`
-publishes message by message, which costs more than reading a line of a file does; the call is publish_call.py's.
+A file is read on while calls wait for Pub/Sub's acknowledgement. `agents.tools.bus` publishes message by message, which
+costs more than reading a line of a file does; the call and its threads are publish_call.py's.
 """
 
 from __future__ import annotations
 
-import asyncio
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any, Protocol
 
 from agents.tools.bus import Outgoing
 from agents.tools.once import once
-from agents.tools.publish_call import PublishCall, encode_message, encode_request
+from agents.tools.publish_call import PublishCall, encode_messages, encode_request
 from agents.tools.publishing import cut_calls
 from agents.tools.settings import settings
 from schemas import topology
@@ -32,9 +31,6 @@ class Bulk(Protocol):
 class PubSubBulk:
     """Google Pub/Sub."""
 
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(CALLS_UNDER_WAY, thread_name_prefix="bulk")
-
     def send(self, topic: str, messages: list[Outgoing]) -> list[Future[None]]:
         """Publish; each future ends once Pub/Sub has its part, or with TimeoutError or a google.api_core exception.
 
@@ -44,8 +40,8 @@ class PubSubBulk:
         if topic not in topology.load().access(settings().service).publishes:
             raise PermissionError(f"{settings().service} may not publish to {topic!r}; topology.yaml grants it")
         path = f"projects/{settings().project}/topics/{topic}"
-        calls = cut_calls([encode_message(message) for message in messages])
-        return [self._threads.submit(_publish, path, encode_request(path, part)) for part, _ in calls]
+        calls = cut_calls(encode_messages(messages))
+        return [_call().start(path, encode_request(path, part), CALL_SECONDS) for part, _ in calls]
 
 
 class FakeBulk:
@@ -76,13 +72,9 @@ def pubsub_bulk() -> PubSubBulk:
     return PubSubBulk()
 
 
-def _publish(path: str, request: bytes) -> None:
-    asyncio.run(_call()(path, request, CALL_SECONDS))
-
-
 @once
 def _call() -> PublishCall:
     from google.cloud import pubsub_v1
 
     transport: Any = pubsub_v1.PublisherClient().transport  # gRPC's, which its base class's type does not say
-    return PublishCall(transport.grpc_channel)
+    return PublishCall(transport.grpc_channel, CALLS_UNDER_WAY)

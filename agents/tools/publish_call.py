@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache, partial
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from agents.tools.bus import Outgoing
@@ -81,8 +81,11 @@ class PublishCall:
         Raises:
             google.api_core.exceptions.GoogleAPICallError: Pub/Sub refused, could not be reached, or did not answer in time.
         """
-        call = partial(self._call_until, path, request, time.monotonic() + timeout_seconds)
-        await asyncio.get_running_loop().run_in_executor(self._threads, call)
+        await asyncio.wrap_future(self.start(path, request, timeout_seconds))
+
+    def start(self, path: str, request: bytes, timeout_seconds: float) -> Future[None]:
+        """The same call for who has no event loop; the future ends as the call does."""
+        return self._threads.submit(self._call_until, path, request, time.monotonic() + timeout_seconds)
 
     def _call_until(self, path: str, request: bytes, deadline: float) -> None:
         from google.api_core.exceptions import RetryError
