@@ -59,8 +59,8 @@ test: $(STAMP) ## every test: unit, infrastructure, on the laptop cloud, the who
 	@$(BIN)/pytest -q tests/emulator
 	@$(BIN)/pytest -q tests/system
 
-bench: $(STAMP) ## measure collect beside an empty function, ratios and latencies (build/bench/collect.json)
-	@$(BIN)/python -m tests.benchmarks.collect $(ARGS)
+bench: $(STAMP) ## measure collect beside an empty function; NAME=feeds: files through ingest, NAME=faults (build/bench/)
+	@$(BIN)/python -m tests.benchmarks.$(or $(NAME),collect) $(ARGS)
 
 bench-start: $(STAMP) ## measure how long each function takes to its first answer, on one CPU (build/bench/start.json)
 	@PYTHONPATH=pulumi $(BIN)/python -m tests.benchmarks.start
