@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from schemas import analyser, messages, protobuf, rows, topology
+from schemas import analyser, evolution, guide, messages, protobuf, rows, topology
 from schemas.columns import unwrap
 
 ROOT = Path(__file__).parent
@@ -72,18 +72,26 @@ def _render_field(field: inspect.Field) -> dict[str, Any]:
 
 
 def render_all() -> dict[Path, str]:
-    """Every rendered file with its text."""
+    """Every rendered file with its text.
+
+    Raises:
+        schemas.evolution.Breaking: a row type no longer fits the rows that exist.
+        schemas.analyser.Undescribed: a view's column that nothing describes.
+    """
     files: dict[Path, Any] = {ROOT / "topology.schema.json": topology.json_schema()}
     tables = {name: table_resource(table) for name, table in rows.TABLES.items()}
-    views = analyser.describe_views({name: resource["schema"]["fields"] for name, resource in tables.items()})
+    fields = {name: resource["schema"]["fields"] for name, resource in tables.items()}
+    views = analyser.describe_views(fields)
     files |= {ROOT / "bigquery" / "tables" / f"{name}.json": resource for name, resource in tables.items()}
-    files |= {ROOT / "bigquery" / "columns" / f"{name}.json": fields for name, fields in views.items()}
+    files |= {ROOT / "bigquery" / "columns" / f"{name}.json": columns for name, columns in views.items()}
+    for name in tables:
+        files[evolution.FOLDER / f"{name}.json"] = evolution.check(name, evolution.summarise(fields[name]))
     for name, kind in _DOCUMENTS.items():
         files[ROOT / "json" / f"{name}.schema.json"] = msgspec.json.schema(kind)
     texts = {path: json.dumps(content, indent=2, ensure_ascii=False) + "\n" for path, content in files.items()}
     for topic, table in protobuf.find_row_topics(topology.load()).items():
         texts[ROOT / "proto" / f"{topic}.proto"] = protobuf.write_proto(rows.TABLES[table].row)
-    return texts
+    return texts | {ROOT.parent / "docs" / "warehouse.md": guide.write_guide(fields, views)}
 
 
 if __name__ == "__main__":

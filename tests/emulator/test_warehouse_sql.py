@@ -41,6 +41,7 @@ STATEMENTS = {
     "slots for the graph": sync_graph.SLOTS.format(seconds=sync_graph.SLOT_SECONDS),
     "events for the graph": sync_graph.EVENTS.format(limit=1),
     "orders to learn from": train_candidates.ORDERS,
+    **{question.name: question.query for question in warehouse.questions()},
     **{name: value for name, value in vars(user_context).items() if name.endswith("_SQL")},
 }
 _AGO = re.compile(r"now-(\d+)d")
@@ -108,6 +109,13 @@ def test_the_laptop_tells_what_every_column_is(client: bigquery.Client) -> None:
         found = client.get_table(f"{client.project}.argo.{name}")
         assert found.description, name
         assert [field.to_api_repr() for field in found.schema] == [_order(field) for field in fields], name
+
+
+@pytest.mark.parametrize("question", warehouse.questions(), ids=lambda question: question.name)
+def test_a_question_of_the_guide_can_be_asked(client: bigquery.Client, question: warehouse.Query) -> None:
+    """Prevents: an example in docs/warehouse.md that fails for whoever tries it first."""
+    found = client.query(question.bind(client.project, "argo")).result()
+    assert found.schema, question.name
 
 
 @pytest.mark.parametrize("name", sorted(QUERIES))
