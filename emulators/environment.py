@@ -45,6 +45,9 @@ class Settings:
     start_seconds: float = 90.0
 
 
+CONTACT_POLICY = Path(__file__).with_name("contact_policy.yaml")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Credentials:
     """Random values of one cloud, and the two that may come from outside."""
@@ -55,6 +58,7 @@ class Credentials:
     smtp_password: str = field(default_factory=lambda: secrets.token_urlsafe(18), repr=False)
     graph_password: str = field(default_factory=lambda: secrets.token_urlsafe(18), repr=False)
     gemini_key: str = field(default="scripted-stand-in", repr=False)
+    link_key: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
 
     def secret_values(self) -> dict[str, str]:
         """The value of each secret of the topology."""
@@ -65,6 +69,8 @@ class Credentials:
             "gemini-api-key": self.gemini_key,
             "neo4j-password": self.graph_password,
             "smtp-credentials": json.dumps({"username": self.smtp_user, "password": self.smtp_password}),
+            "link-signing-keys": json.dumps({"laptop": self.link_key}),
+            "webhook-secrets": "{}",
         }
 
 
@@ -108,6 +114,7 @@ def base_environment(settings: Settings) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "GOOGLE_CLOUD_PROJECT": PROJECT,
         "GOOGLE_APPLICATION_CREDENTIALS": str(settings.directory / "credentials.json"),
+        "ARGO_CONTACT_POLICY": kept.get("ARGO_CONTACT_POLICY") or str(CONTACT_POLICY),
     }
 
 

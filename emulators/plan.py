@@ -66,6 +66,8 @@ def make_plan(settings: Settings, topology: Topology, ports: Ports) -> Plan:
     addresses = {store.name: store.endpoint for store in stores} | {"smtp": str(smtp_port)}
     shared = {"ARGO_DATASET": topology.dataset, **_name_addresses(settings, addresses)}
     shared |= {url_variable(name): f"http://{HOST}:{port}" for name, port in function_ports.items()}
+    if "links" in function_ports:  # what messages lead people to; in the cloud its public name
+        shared["ARGO_MESSAGE_LINKS"] = shared[url_variable("links")]
     base = base_environment(settings)
     environment = base | shared
     speakers = {agent.function for agent in topology.agents}

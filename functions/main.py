@@ -8,8 +8,10 @@ import gc
 from functions import logs
 from functions.act import act
 from functions.agent import agent
+from functions.approvals import approvals
 from functions.collect import collect
 from functions.ingest import ingest
+from functions.links import links
 from functions.llm import llm
 from functions.orchestrate import orchestrate
 from functions.profiles import profiles
@@ -21,4 +23,16 @@ logs.configure()
 # collect's time (perf, 2026-11-20).
 gc.set_threshold(20_000, 20, 20)
 
-__all__ = ["act", "agent", "collect", "ingest", "llm", "orchestrate", "profiles", "recommend", "trace"]
+__all__ = [
+    "act",
+    "agent",
+    "approvals",
+    "collect",
+    "ingest",
+    "links",
+    "llm",
+    "orchestrate",
+    "profiles",
+    "recommend",
+    "trace",
+]

@@ -149,7 +149,9 @@ class Interaction(Row, frozen=True):
 
 
 # What the suite itself did to a person, told by act through collect: no act of theirs.
-OUTCOME_TYPES = ("email_sent", "email_skipped", "email_failed")
+OUTCOME_TYPES = tuple(
+    f"{kind}_{ending}" for kind in ("email", "webhook") for ending in ("sent", "skipped", "failed", "waiting")
+)
 
 
 class Failure(StrEnum):
@@ -232,12 +234,13 @@ class Action(Row, frozen=True, kw_only=True):
     action_id: Annotated[Id, Meta(description="uuid5 of the task: handling it twice changes nothing")]
     task_id: Annotated[Id, Meta(description="The task that it is the outcome of")]
     moment_id: Annotated[Id, Meta(description="The moment that the task is for")]
-    kind: Annotated[str, Meta(description="email")]
+    kind: Annotated[str, Meta(description="email or webhook")]
     user_id: Annotated[Id, Meta(description="The person whom it is for")]
     created_at: Annotated[datetime, Meta(tz=True, description="When it was approved")]
     approved_by: Annotated[str, Meta(description="The agent whose approval let it out")]
-    content: Annotated[JsonText, Meta(description="email: subject, text, html")]
+    content: Annotated[JsonText, Meta(description="email: subject, text, html; webhook: receiver, data")]
     product_id: Annotated[Id, Meta(description="The product that it is about")] | None = None
+    risk: Annotated[int, Meta(ge=0, le=10, description="How risky the playbook says it is; absent: as its kind")] | None = None
 
 
 class Recommendation(Row, frozen=True, kw_only=True):

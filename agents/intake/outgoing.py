@@ -59,6 +59,8 @@ def read_profile_fields(row: Interaction) -> Json:
         fields["country"] = row.location.country
     if row.device and row.device.locale:
         fields.setdefault("language", row.device.locale.partition("-")[0].lower())
+    if row.device and row.device.timezone:
+        fields["timezone"] = row.device.timezone
     if row.consent and row.consent.marketing is not None:
         fields["marketingConsent"] = row.consent.marketing
     if row.products:

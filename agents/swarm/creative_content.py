@@ -15,7 +15,7 @@ import msgspec
 from agents.prompts import WrittenEmail
 from agents.swarm.agent import Action, ModelAgent, Task, to_json
 from agents.swarm.email_template import write_template
-from agents.swarm.outputs import UNSUBSCRIBE, ChosenProduct, ContextSummary, Email
+from agents.swarm.outputs import PRODUCT_LINK, UNSUBSCRIBE, ChosenProduct, ContextSummary, Email
 from agents.tools.models import ModelRefused, ModelRequest, ModelUnavailable
 from schemas.messages import Json
 
@@ -69,10 +69,18 @@ class CreativeContentAgent(ModelAgent):
             raise ModelRefused(f"the gateway's output is no email: {error}") from error
         return Email(
             subject=" ".join(written.subject.split()),
-            text=written.text if UNSUBSCRIBE in written.text else f"{written.text.rstrip()}\n\n{UNSUBSCRIBE}",
-            html=written.html if UNSUBSCRIBE in written.html else f"{written.html.rstrip()}\n<p>{UNSUBSCRIBE}</p>",
+            text=_add_places(written.text, "\n\n{}"),
+            html=_add_places(written.html, "\n<p>{}</p>"),
             language=context.language,
             product_id=product.product_id,
             image_prompt=written.image_prompt,
             written_by=answer.model,
         )
+
+
+def _add_places(text: str, form: str) -> str:
+    """The text with the places that act fills, where the model left them out."""
+    for place in (PRODUCT_LINK, UNSUBSCRIBE):
+        if place not in text:
+            text = text.rstrip() + form.replace("{}", place)
+    return text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from agents.swarm.outputs import UNSUBSCRIBE, ChosenProduct, Email
+from agents.swarm.outputs import PRODUCT_LINK, UNSUBSCRIBE, ChosenProduct, Email
 
 WRITTEN_BY = "template"
 
@@ -38,6 +38,7 @@ def write_template(language: str, kind: str, product: ChosenProduct) -> Email:
         words.get(kind, words["other"]),
         words["product"].format(name=name, price=price),
         " ".join(product.reason.split()),
+        PRODUCT_LINK,
         words["end"],
         UNSUBSCRIBE,
     ]

@@ -326,6 +326,7 @@ def write_action(state: State, now: datetime) -> rows.Action:
         approved_by=state.playbook.steps[action.approved_by].agent,
         content=msgspec.json.encode(outputs[action.content]).decode(),
         product_id=product,
+        risk=action.risk,
     )
 
 

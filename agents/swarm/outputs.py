@@ -9,6 +9,9 @@ import msgspec
 UNSUBSCRIBE = "{{unsubscribe}}"  # every message holds it; act replaces it with the person's own line
 
 
+PRODUCT_LINK = "{{product_link}}"  # where a message may lead to its product; act replaces it with a measured link
+
+
 class Output(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The base of every output; a reader ignores what it does not know, so that agents can be deployed one by one."""
 

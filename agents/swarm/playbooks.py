@@ -118,10 +118,13 @@ class Substitute(_Entry, frozen=True, kw_only=True):
 class PlaybookAction(_Entry, frozen=True, kw_only=True):
     """What goes out in the end: the output of step `content`, about the product of step `product`."""
 
-    kind: Literal["email"]
+    kind: Literal["email", "webhook"]
     content: Name
     approved_by: Name
     product: Name | None = None
+    risk: Annotated[int, Meta(ge=0, le=10)] | None = (
+        None  # above what its kind has by itself (agents/acting/policy.yaml)
+    )
 
 
 class Budget(_Entry, frozen=True, kw_only=True):

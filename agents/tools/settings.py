@@ -29,6 +29,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     smtp_host: str = ""
     smtp_port: int = 587
     collect_url: str = ""
+    message_links: str = ""
+    contact_policy: str = ""
     llm_url: str = ""
     llm_audience: str = ""
     secret_manager_endpoint: str = ""
@@ -49,6 +51,8 @@ _VARIABLES = {
     "smtp_host": "SMTP_HOST",
     "smtp_port": "SMTP_PORT",
     "collect_url": "ARGO_COLLECT_URL",
+    "message_links": "ARGO_MESSAGE_LINKS",
+    "contact_policy": "ARGO_CONTACT_POLICY",
     "llm_url": "ARGO_LLM_URL",
     "llm_audience": "ARGO_LLM_AUDIENCE",
     "secret_manager_endpoint": "SECRET_MANAGER_ENDPOINT",

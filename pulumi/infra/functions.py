@@ -14,7 +14,7 @@ import pulumi
 import pulumi_gcp as gcp
 
 from infra.apigateway import Door
-from infra.naming import audience_variable, url_variable
+from infra.naming import audience_variable, function_host, url_variable
 from infra.network import BLACKBOARD_TAG, CALLS_TAG, GRAPH_TAG, Network
 from infra.settings import Place, StackSettings
 from schemas.topology import Function, Job
@@ -93,6 +93,8 @@ def describe_environment(
         variables["REDIS_URL"] = around.redis_url
     if "mail" in stores:
         variables |= {"SMTP_HOST": settings.smtp_host, "SMTP_PORT": str(settings.smtp_port)}
+        # The links in a message lead to the public function of this name, from outside as everybody's.
+        variables["ARGO_MESSAGE_LINKS"] = f"https://{function_host('links', settings.domain)}"
     if "models" in stores:
         variables |= {
             "GOOGLE_CLOUD_LOCATION": settings.vertex_location,

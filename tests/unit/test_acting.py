@@ -12,16 +12,27 @@ from typing import Any
 import msgspec
 import pytest
 
-from agents import acting
-from agents.acting import PROFILE_GRACE, Busy, NotYet, Ports, act_on, find_refusal
+from agents.acting import links
+from agents.acting.email import Way
+from agents.acting.policy import PATH, find_refusal, read_policy
+from agents.acting.service import PROFILE_GRACE, Busy, NotYet, Ports, act_on
 from agents.errors import Poison
+from agents.swarm import outputs
 from agents.tools.mail import FakeMailer, Mail, MailRefused, compose_message
-from agents.tools.outbox import LEASE, QUIET, FakeOutbox, State
+from agents.tools.outbox import LEASE, FakeOutbox, Limit, Order, State
 from agents.tools.outcomes import FakeOutcomes
 from agents.tools.profiles import FakeProfiles
+from agents.tools.webhooks import FakeWebhooks
 from schemas.messages import Json, ProfileUpdate, derive_id
 from schemas.rows import Action, encode
 from tests.unit.swarm import START, Clock
+
+POLICY = read_policy(
+    PATH.read_text("utf-8").replace('"21:00"', '"00:00"').replace('"08:00"', '"00:00"'), "policy.yaml, never quiet"
+)
+KEYS = ["a key"]
+WAY = Way(address="https://links.shop.example", keys=KEYS, shop=POLICY.shop)
+DAY = timedelta(hours=24)
 
 CONTENT: Json = {
     "subject": "램프 for you",
@@ -36,7 +47,7 @@ class Crash(Exception):
     """The process died here."""
 
 
-def _action(action_id: str = "a1", user_id: str = "u1", **changes: Any) -> bytes:
+def make_action(action_id: str = "a1", user_id: str = "u1", **changes: Any) -> bytes:
     values: dict[str, Any] = {
         "action_id": action_id,
         "task_id": "t1",
@@ -61,23 +72,28 @@ class World:
         self.profiles = FakeProfiles()
         self.mailer = FakeMailer()
         self.outcomes = FakeOutcomes()
-        self.tell(**(fields or {"email": "ann@example.com"}))
+        self.webhooks = FakeWebhooks()
+        self.policy = POLICY
+        self.tell(**(fields or {"email": "ann@example.com", "marketingConsent": True}))
 
     def tell(self, **fields: Any) -> None:
         update = ProfileUpdate(user_id="u1", event_id=f"e{self.clock.now}", at=self.clock.now, fields=fields)
         self.profiles.apply(update)
 
-    def act(self, data: bytes | None = None) -> None:
-        act_on(
-            _action() if data is None else data,
-            Ports(
-                outbox=self.outbox,
-                profiles=self.profiles,
-                mailer=self.mailer,
-                outcomes=self.outcomes,
-                now=self.clock,
-            ),
+    def ports(self) -> Ports:
+        return Ports(
+            outbox=self.outbox,
+            profiles=self.profiles,
+            mailer=self.mailer,
+            webhooks=self.webhooks,
+            outcomes=self.outcomes,
+            policy=self.policy,
+            way=lambda: WAY,
+            now=self.clock,
         )
+
+    def act(self, data: bytes | None = None) -> None:
+        act_on(make_action() if data is None else data, self.ports())
 
     def state(self, action_id: str = "a1") -> State:
         return self.outbox.entries[action_id].state
@@ -89,10 +105,14 @@ def test_an_action_becomes_an_email_with_a_way_out_and_is_told() -> None:
     world.act()
     [mail] = world.mailer.sent
     assert (mail.recipient, mail.message_key, mail.subject) == ("ann@example.com", "a1", "램프 for you")
-    link = "mailto:argo@shop.example?subject=unsubscribe%20a1"
+    link = mail.headers["List-Unsubscribe"].strip("<>")
     assert mail.text == f"Hello\nUnsubscribe: {link}"
     assert mail.html == f'<p>Hello</p><p><a href="{link}">Unsubscribe</a></p>'
-    assert mail.headers["List-Unsubscribe"] == f"<{link}>"
+    assert mail.headers["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    token = link.removeprefix("https://links.shop.example/u/")
+    about = links.Link(action_id="a1", user_id="u1", product_id="p1")
+    assert links.read(token, links.UNSUBSCRIBE, KEYS, links.Link, None) == about
+    assert links.read(token, links.CLICK, KEYS, links.Link, None) is None, "a way out that counts as a click"
     [told] = world.outcomes.reported
     assert (told.event, told.message_id, told.user_id) == ("Email Sent", derive_id("a1", "sent"), "u1")
     assert told.properties == {"action_id": "a1", "moment_id": "m1", "product_id": "p1"}
@@ -181,7 +201,7 @@ def test_a_refusal_for_good_is_not_tried_again_and_frees_the_person() -> None:
         "the mail server answers 550 no such user",
     )
     assert [told.event for told in world.outcomes.reported] == ["Email Failed"]
-    world.act(_action("a2"))
+    world.act(make_action("a2", moment_id="m2"))
     assert world.state("a2") is State.SENT
 
 
@@ -199,7 +219,8 @@ def test_a_refusal_for_good_is_not_tried_again_and_frees_the_person() -> None:
         ({"email": "ann@example.com", "marketingConsent": False}, "no consent"),
         ({"email": "ann@example.com", "marketingConsent": "false"}, "no consent"),
         ({"email": "ann@example.com", "marketingConsent": "perhaps"}, "no consent"),
-        ({"email": "ann@example.com", "unsubscribed": True}, "unsubscribed"),
+        ({"email": "ann@example.com", "unsubscribed": True, "marketingConsent": True}, "unsubscribed"),
+        ({"email": "ann@example.com"}, "never asked"),
     ],
 )
 def test_people_who_must_not_get_mail_get_none(fields: Json, reason: str) -> None:
@@ -214,14 +235,14 @@ def test_people_who_must_not_get_mail_get_none(fields: Json, reason: str) -> Non
     assert told.event == "Email Skipped"
     assert reason in told.properties["reason"]
     assert "product_id" not in told.properties, "the person never saw it"
-    assert not world.outbox.contacts, "a mail that was not sent must not use up the person's day"
+    assert not world.outbox.read_contact("u1").sent, "a mail that was not sent must not use up the person's day"
 
 
 def test_somebody_without_a_profile_gets_none() -> None:
     """Prevents: an error for ever about a person who was deleted."""
     world = World()
     world.clock.now += PROFILE_GRACE
-    world.act(_action(user_id="nobody"))
+    world.act(make_action(user_id="nobody"))
     assert world.state() is State.SKIPPED
 
 
@@ -230,25 +251,26 @@ def test_an_address_that_is_a_little_late_is_waited_for() -> None:
     world = World(language="en")
     with pytest.raises(NotYet):
         world.act()
-    assert world.state() is State.PENDING
-    world.tell(email="ann@example.com")
+    assert not world.outbox.entries
+    world.tell(email="ann@example.com", marketingConsent=True)
     world.act()
     assert world.state() is State.SENT
 
 
-def test_consent_that_was_never_asked_for_is_no_refusal() -> None:
-    """Prevents: a shop that does not send the consent field and reaches nobody."""
-    assert find_refusal({"email": "ann@example.com"}) == ""
-    assert find_refusal({"email": "ann@example.com", "marketingConsent": True}) == ""
+def test_a_shop_may_choose_opt_out() -> None:
+    """Prevents: a shop whose law and customers allow it, and that reaches nobody because it never asks."""
+    opt_out = msgspec.structs.replace(POLICY, consent="opt_out")
+    assert find_refusal({"email": "ann@example.com"}, opt_out) == ""
+    assert find_refusal({"email": "ann@example.com", "marketingConsent": False}, opt_out)
 
 
 def test_a_person_gets_one_email_a_day() -> None:
     """Prevents: several moments on one day that become several emails."""
     world = World()
-    world.act(_action("a1"))
-    world.act(_action("a2"))
-    world.clock.now += QUIET
-    world.act(_action("a3"))
+    world.act(make_action("a1", moment_id="m1"))
+    world.act(make_action("a2", moment_id="m2"))
+    world.clock.now += DAY
+    world.act(make_action("a3", moment_id="m3"))
     assert [mail.message_key for mail in world.mailer.sent] == ["a1", "a3"]
     assert world.state("a2") is State.SKIPPED
     assert "24 hours" in world.outcomes.reported[1].properties["reason"]
@@ -257,7 +279,8 @@ def test_a_person_gets_one_email_a_day() -> None:
 def test_a_slow_delivery_does_not_undo_a_final_state() -> None:
     """Prevents: a sent mail that is marked as free, and so sent once more."""
     world = World()
-    claim = world.outbox.take("a1", "u1", world.clock.now)
+    order = Order(action_id="a1", user_id="u1", moment_id="m1", limits=[Limit(messages=1, span=DAY)])
+    claim = world.outbox.take(order, world.clock.now)
     world.clock.now += LEASE
     world.act()
     world.outbox.settle(msgspec.structs.replace(claim.entry, state=State.PENDING, lease_until=None))
@@ -289,11 +312,11 @@ def test_whatever_crashes_a_person_sees_one_email_and_one_outcome(seed: int) -> 
     [
         b"",
         b"{}",
-        _action(kind="fax"),
-        _action(content="no json"),
-        _action(content='{"subject": "s"}'),
-        _action(content=msgspec.json.encode({**CONTENT, "text": "no way out"}).decode()),
-        _action(content=msgspec.json.encode({**CONTENT, "html": "<p>no way out</p>"}).decode()),
+        make_action(kind="fax"),
+        make_action(content="no json"),
+        make_action(content='{"subject": "s"}'),
+        make_action(content=msgspec.json.encode({**CONTENT, "text": "no way out"}).decode()),
+        make_action(content=msgspec.json.encode({**CONTENT, "html": "<p>no way out</p>"}).decode()),
     ],
 )
 def test_what_cannot_be_done_is_poison(data: bytes) -> None:
@@ -334,5 +357,5 @@ def test_the_placeholder_is_the_one_that_the_guardian_demands() -> None:
     """Prevents: an unsubscribe line that one side writes and the other does not replace."""
     world = World()
     world.act()
-    assert acting.UNSUBSCRIBE == "{{unsubscribe}}"
+    assert outputs.UNSUBSCRIBE == "{{unsubscribe}}"
     assert "{{" not in world.mailer.sent[0].text + world.mailer.sent[0].html

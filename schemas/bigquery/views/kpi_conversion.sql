@@ -10,7 +10,8 @@ WITH counts AS (
     COUNT(DISTINCT person_id) AS denominator
   FROM argo.interactions
   WHERE event_type NOT IN (
-    'email_sent', 'email_skipped', 'email_failed', 'email_delivered', 'email_bounced'
+    'email_sent', 'email_skipped', 'email_failed', 'email_waiting', 'email_delivered', 'email_bounced',
+    'webhook_sent', 'webhook_skipped', 'webhook_failed', 'webhook_waiting'
   )
   GROUP BY DATE(event_timestamp)
 )

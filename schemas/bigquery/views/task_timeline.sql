@@ -65,7 +65,7 @@ SELECT task_id, created_at, 'action', action_id, CAST(NULL AS STRING), approved_
 FROM approved
 UNION ALL
 SELECT approved.task_id, events.event_timestamp, 'outcome', events.event_id, CAST(NULL AS STRING),
-  IF(events.event_type IN ('email_sent', 'email_skipped', 'email_failed'), 'act', events.person_id), approved.user_id, events.event_type,
+  IF(REGEXP_CONTAINS(events.event_type, r'^(email|webhook)_(sent|skipped|failed|waiting)$'), 'act', events.person_id), approved.user_id, events.event_type,
   JSON_VALUE(events.properties, '$.reason'), events.properties
 FROM argo.interactions AS events
 JOIN approved ON approved.action_id = JSON_VALUE(events.properties, '$.action_id')
