@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-import httpx
 import msgspec
 import pytest
 
@@ -43,7 +42,7 @@ def test_a_click_leads_to_the_shop_and_is_an_event(outside: Outside, shopper: tu
     user_id, mail = shopper
     address = outside.cloud.env["ARGO_LINKS_URL"] + _links(mail["text"])["c"]
     for _ in range(2):
-        answer = httpx.get(address, follow_redirects=False, trust_env=False)
+        answer = outside.http.get(address, follow_redirects=False)
         assert answer.status_code == 302
         assert answer.headers["location"].startswith("https://shop.example/products/p")
     wait_for(lambda: _told(outside, "email_clicked", user_id), "the event Email Clicked")
@@ -56,7 +55,7 @@ def test_the_timeline_alone_tells_why(outside: Outside, shopper: tuple[str, Json
     address = f"{outside.cloud.env['ARGO_TRACE_URL']}/v1/tasks"
 
     def look() -> Json | None:
-        answer = httpx.get(f"{address}/{task_of(user_id)}", trust_env=False)
+        answer = outside.http.get(f"{address}/{task_of(user_id)}")
         story: Json = answer.json() if answer.status_code == 200 else {}
         facts = {node["fact"] for node in story.get("timeline", [])}
         return story if {"moment", "request", "event", "action", "outcome"} <= facts else None
@@ -67,9 +66,9 @@ def test_the_timeline_alone_tells_why(outside: Outside, shopper: tuple[str, Json
     assert {child["fact"] for child in choose["children"]} >= {"model_call", "recommendation", "response"}
     moment = next(node for node in story["timeline"] if node["fact"] == "moment")
     assert "days_since_last_order: 40.0" in moment["note"]
-    page = httpx.get(f"{address}/{task_of(user_id)}", headers={"accept": "text/html"}, trust_env=False)
+    page = outside.http.get(f"{address}/{task_of(user_id)}", headers={"accept": "text/html"})
     assert choose["children"][-1]["note"].split(",")[0].split(": ")[1].split()[0] in page.text
-    assert any(task["task_id"] == task_of(user_id) for task in httpx.get(address, trust_env=False).json()["tasks"])
+    assert any(task["task_id"] == task_of(user_id) for task in outside.http.get(address).json()["tasks"])
     assert "lapsed_buyer" in str(build_tree(story["task"], story["timeline"]).label)
 
 
@@ -77,9 +76,9 @@ def test_the_way_out_holds_for_the_very_next_message(outside: Outside, shopper: 
     """Prevents: one more message after somebody said no."""
     user_id, mail = shopper
     address = outside.cloud.env["ARGO_LINKS_URL"] + _links(mail["text"])["u"]
-    assert "<form" in httpx.get(address, trust_env=False).text
+    assert "<form" in outside.http.get(address).text
     assert not outside.document("contacts", user_id).get("optedOutAt")
-    assert httpx.post(address, content="List-Unsubscribe=One-Click", trust_env=False).status_code == 200
+    assert outside.http.post(address, content="List-Unsubscribe=One-Click").status_code == 200
     outside.publish("actions", _action(user_id, "after-no"))
     entry = wait_for(lambda: outside.document("outbox", f"after-no-{user_id}"), "the outbox entry")
     assert (entry["state"], entry["reason"]) == ("SKIPPED", "unsubscribed")
@@ -93,12 +92,12 @@ def test_a_risky_action_goes_out_after_a_persons_word(outside: Outside) -> None:
     address = f"{outside.cloud.env['ARGO_APPROVALS_URL']}/v1/approvals"
 
     def find() -> Json | None:
-        waiting = httpx.get(address, trust_env=False).json()["waiting"]
+        waiting = outside.http.get(address).json()["waiting"]
         return next((one for one in waiting if one["user_id"] == user_id), None)
 
     one = wait_for(find, "the action to wait")
     assert not outside.mails("may@shop.example")
-    word = httpx.post(f"{address}/{one['token']}", data={"decision": "approve", "approver": "kim"}, trust_env=False)
+    word = outside.http.post(f"{address}/{one['token']}", data={"decision": "approve", "approver": "kim"})
     assert word.status_code == 200, word.text
     wait_for(lambda: outside.mails("may@shop.example"), "the email")
     decided = (

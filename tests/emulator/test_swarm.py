@@ -78,7 +78,7 @@ def outside(cloud: LaptopCloud) -> Iterator[Outside]:
             patch.setenv(name, cloud.env[name])
         made = Outside(
             cloud=cloud,
-            http=httpx.Client(timeout=30, trust_env=False),
+            http=httpx.Client(timeout=60, trust_env=False),
             publisher=pubsub_v1.PublisherClient(),
             warehouse=bigquery.Client(project=PROJECT, credentials=AnonymousCredentials()),
             profiles=firestore.Client(project=PROJECT, credentials=AnonymousCredentials()),

@@ -65,7 +65,9 @@ SELECT task_id, created_at, 'action', action_id, CAST(NULL AS STRING), approved_
 FROM approved
 UNION ALL
 SELECT approved.task_id, events.event_timestamp, 'outcome', events.event_id, CAST(NULL AS STRING),
-  IF(REGEXP_CONTAINS(events.event_type, r'^(email|webhook)_(sent|skipped|failed|waiting)$'), 'act', events.person_id), approved.user_id, events.event_type,
-  JSON_VALUE(events.properties, '$.reason'), events.properties
-FROM argo.interactions AS events
+  IF(REGEXP_CONTAINS(events.event_type, r'^(email|webhook)_(sent|skipped|failed|waiting)$'), 'act', events.user_id),
+  approved.user_id, events.event_type, JSON_VALUE(events.properties, '$.reason'), events.properties
+-- The table and not the view interactions: of few rows here, each once is cheaper than of all.
+FROM argo.user_interactions AS events
 JOIN approved ON approved.action_id = JSON_VALUE(events.properties, '$.action_id')
+QUALIFY ROW_NUMBER() OVER (PARTITION BY events.source, events.event_id ORDER BY events.received_at) = 1
