@@ -240,7 +240,9 @@ class Action(Row, frozen=True, kw_only=True):
     approved_by: Annotated[str, Meta(description="The agent whose approval let it out")]
     content: Annotated[JsonText, Meta(description="email: subject, text, html; webhook: receiver, data")]
     product_id: Annotated[Id, Meta(description="The product that it is about")] | None = None
-    risk: Annotated[int, Meta(ge=0, le=10, description="How risky the playbook says it is; absent: as its kind")] | None = None
+    risk: (
+        Annotated[int, Meta(ge=0, le=10, description="How risky the playbook says it is; absent: as its kind")] | None
+    ) = None
 
 
 class Recommendation(Row, frozen=True, kw_only=True):
