@@ -33,11 +33,14 @@ status: $(STAMP) ## show each service's endpoint and readiness
 	@$(RUN) status $(ARGS)
 
 job: $(STAMP) ## run one job on the laptop cloud: make job NAME=sync_graph
-	@test -n "$(NAME)" || { echo "which job? make job NAME=sync_graph | train_candidates | detect_moments | replay"; exit 2; }
+	@test -n "$(NAME)" || { echo "which job? make job NAME=sync_graph | train_candidates | detect_moments | measure_arrival | replay"; exit 2; }
 	@$(RUN) job $(NAME)
 
 replay: $(STAMP) ## send what was dead-lettered to its topics again, once its cause is repaired
 	@$(RUN) job replay
+
+requalify: $(STAMP) ## judge quarantined events again, once a rule is repaired, and send those that pass
+	@$(RUN) job requalify
 
 logs: $(STAMP) ## show the end of a service's log: make logs NAME=collect
 	@test -n "$(NAME)" || { echo "whose log? make logs NAME=collect; make status lists the names"; exit 2; }
@@ -59,7 +62,7 @@ test: $(STAMP) ## every test: unit, infrastructure, on the laptop cloud, the who
 	@$(BIN)/pytest -q tests/emulator
 	@$(BIN)/pytest -q tests/system
 
-bench: $(STAMP) ## measure collect beside an empty function; NAME=feeds: files through ingest, NAME=faults (build/bench/)
+bench: $(STAMP) ## measure (build/bench): make bench NAME=collect | feeds | faults | hostile
 	@$(BIN)/python -m tests.benchmarks.$(or $(NAME),collect) $(ARGS)
 
 bench-start: $(STAMP) ## measure how long each function takes to its first answer, on one CPU (build/bench/start.json)
@@ -91,4 +94,4 @@ clean: ## stop the laptop cloud, remove .venv and build
 	@test ! -x $(BIN)/python || { $(RUN) down; $(RUN) down --dir build/demo; } > /dev/null
 	@rm -rf $(VENV) build
 
-.PHONY: help setup demo up down status job replay logs trace check test bench bench-start render preview deploy bill lock clean
+.PHONY: help setup demo up down status job replay requalify logs trace check test bench bench-start render preview deploy bill lock clean

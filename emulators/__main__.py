@@ -23,6 +23,7 @@ from emulators.cloud import (
     stop_supervisor,
 )
 from emulators.environment import Settings
+from emulators.measures import read_measures
 from emulators.ports import PortError
 from emulators.services import REPOSITORY, ServicesError
 from emulators.state import Phase, State, Status, log_path, read_state, tail
@@ -105,6 +106,8 @@ def run_status(parsed: argparse.Namespace) -> int:
         print(f"not up in {parsed.dir}{last}")
         return NOT_UP
     print_table(state)
+    for name, value in read_measures(parsed.dir / "logs").items():
+        print(f"{name}  {value:g}")
     if state.phase is Phase.BROKEN:
         print(f"\nbroken: {state.reason}; run `make down`, then `make up`")
     for name, health in state.services.items():

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from agents.intake.storing import NotDurable
+from agents.tools import trace
 from functions import cloudevent_routes, segment_routes
 from functions.exchange import BadRequest, allow_origin, answer, answer_later, answer_options
 from functions.write_keys import KeysUnavailable
@@ -20,6 +21,7 @@ CLOUDEVENT_PATHS = ("", "/v1/events")
 @functions_framework.aio.http
 async def collect(request: Request) -> Response:
     """Take events; 200 (Segment) or 202 (CloudEvents) means that every accepted event is durable."""
+    trace.follow(request.headers.get(trace.HEADER))
     try:
         response = await _answer_request(request)
     except BadRequest as error:

@@ -7,19 +7,36 @@ collects the stream.
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import msgspec
 
+from agents.tools import metrics, trace
+from agents.tools.settings import settings
+
+_EXTRA = ("event_ids", "message_id", "subscription")
 _QUIET = ("google", "urllib3", "httpx", "httpcore", "neo4j")  # their INFO is a line per request
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as {"severity", "message", "logger"}; a traceback becomes part of the message."""
+    """A record as {"severity", "message", "logger"}; a traceback becomes part of the message.
+
+    With the trace that the process works for, and what a call gave as `extra`: `event_ids`, `message_id`, `subscription`,
+    or a metric's fields.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
-        text = super().format(record)
-        return msgspec.json.encode({"severity": record.levelname, "message": text, "logger": record.name}).decode()
+        line: dict[str, Any] = {
+            "severity": record.levelname,
+            "message": super().format(record),
+            "logger": record.name,
+            **getattr(record, "metric", {}),
+            **{name: getattr(record, name) for name in _EXTRA if hasattr(record, name)},
+        }
+        if trace.is_followed():
+            line |= trace.describe(settings().project)
+        return msgspec.json.encode(line).decode("utf-8", "replace")
 
 
 def configure() -> None:
@@ -32,3 +49,4 @@ def configure() -> None:
     # Its warnings are retries: google-auth asks a Google API in the background where an account may go, which a laptop's
     # throw-away account cannot know. A failure that matters is an exception of the call that wanted it.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
+    metrics.flush_at_end()

@@ -21,10 +21,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from agents.errors import Poison, TryAgain
-from agents.tools import bus
+from agents.tools import bus, metrics, trace
 from schemas.messages import fit_attribute
 
 DEAD_LETTERS = "dead-letters"
+ATTRIBUTES, KEY_BYTES = 100, 256  # https://cloud.google.com/pubsub/quotas#resource_limits
 log = logging.getLogger(__name__)
 
 
@@ -83,15 +84,17 @@ def handle_push(name: str, handle: Callable[[Delivery], None]) -> functions_fram
             delivery = parse_push(await request.body(), request.url.path)
         except ValueError as error:
             return Response(str(error), status_code=400)
+        trace.follow(delivery.attributes.get(trace.ATTRIBUTE) or request.headers.get(trace.HEADER))
+        told = {"message_id": delivery.message_id, "subscription": delivery.subscription}
         try:
             await asyncio.to_thread(handle, delivery)
         except Poison as poison:
             return await asyncio.to_thread(_keep_poison, delivery, poison)
         except TryAgain as reason:
-            log.info("%s: message %s of %s waits: %s", name, delivery.message_id, delivery.subscription, reason)
+            log.info("%s: message %s waits: %s", name, delivery.message_id, reason, extra=told)
             return Response(status_code=503)
         except Exception:
-            log.exception("%s: message %s of %s failed", name, delivery.message_id, delivery.subscription)
+            log.exception("%s: message %s failed", name, delivery.message_id, extra=told)
             return Response(status_code=500)
         return Response(status_code=204)
 
@@ -100,16 +103,20 @@ def handle_push(name: str, handle: Callable[[Delivery], None]) -> functions_fram
 
 
 def _keep_poison(delivery: Delivery, poison: Poison) -> Response:
-    log.error("message %s of %s is poison: %s", delivery.message_id, delivery.subscription, poison)
+    told = {"message_id": delivery.message_id, "subscription": delivery.subscription}
+    log.error("message %s is poison: %s", delivery.message_id, poison, extra=told)
+    # Pub/Sub takes 100 attributes of 256 and 1,024 bytes; what a message with more has to say is in its body.
+    known = [(key, value) for key, value in delivery.attributes.items() if key and len(key.encode()) <= KEY_BYTES]
     attributes = {
-        **delivery.attributes,
-        "CloudPubSubDeadLetterSourceSubscription": delivery.subscription,
+        **{key: fit_attribute(value) for key, value in known[: ATTRIBUTES - 3]},
+        "CloudPubSubDeadLetterSourceSubscription": fit_attribute(delivery.subscription),
         "CloudPubSubDeadLetterSourceDeliveryErrorMessage": fit_attribute(str(poison)),
-        "sourceMessageId": delivery.message_id,
+        "sourceMessageId": fit_attribute(delivery.message_id),
     }
     try:
         bus.send_all(bus.pubsub(), DEAD_LETTERS, [bus.Outgoing(data=delivery.data, attributes=attributes)])
     except Exception:  # not kept, so not acknowledged
-        log.exception("message %s of %s could not be kept", delivery.message_id, delivery.subscription)
+        log.exception("message %s could not be kept", delivery.message_id, extra=told)
         return Response(status_code=500)
+    metrics.count("messages_poisoned", 1, delivery.subscription or "none")
     return Response(status_code=204)

@@ -166,7 +166,11 @@ class Failure(StrEnum):
 
 
 class InvalidEvent(Row, frozen=True, kw_only=True):
-    """One refused event (table invalid_events). Addresses and declared personal fields are gone before it gets here."""
+    """One refused event (table invalid_events): why, the event as it came, and every column of user_interactions.
+
+    A column that could not be read is NULL. Addresses and declared personal fields are gone before it gets here; the ids
+    stay, so that a person's events can be found and deleted.
+    """
 
     event_id: Annotated[Id, Meta(description="The event's own id, or one derived from its content")]
     received_at: Annotated[datetime, Meta(tz=True, description="When it arrived")]
@@ -178,6 +182,28 @@ class InvalidEvent(Row, frozen=True, kw_only=True):
     anonymous_id: Annotated[str, Meta(description="Unknown person, as far as it could be read")] | None = None
     origin: Annotated[str, Meta(description="http, or gs://bucket/object#line")] | None = None
     payload: Annotated[JsonText, Meta(description="The event as it came, without personal fields")] | None = None
+    event_timestamp: Annotated[datetime, Meta(tz=True, description="When it happened, corrected")] | None = None
+    producer: Annotated[str, Meta(description="CloudEvents' source")] | None = None
+    event_name: Annotated[str, Meta(description="The name as the client sent it")] | None = None
+    client_timestamp: Annotated[datetime, Meta(tz=True, description="The client's own time of the event")] | None = None
+    sent_at: Annotated[datetime, Meta(tz=True, description="The client's own time of sending")] | None = None
+    previous_id: Annotated[str, Meta(description="alias: the id that user_id replaces")] | None = None
+    group_id: Annotated[str, Meta(description="Account, company or household of the person")] | None = None
+    session_id: Annotated[str, Meta(description="Visit; unique for its source and device only")] | None = None
+    order_id: Annotated[str, Meta(description="Order")] | None = None
+    revenue: Annotated[Decimal, Meta(description="Money of the event, in currency")] | None = None
+    currency: Annotated[str, Meta(description="ISO 4217")] | None = None
+    page: Annotated[Page, Meta(description="Where on the web")] | None = None
+    app: Annotated[App, Meta(description="Which app")] | None = None
+    device: Annotated[Device, Meta(description="With what device")] | None = None
+    location: Annotated[Location, Meta(description="Where on earth, coarse")] | None = None
+    weather: Annotated[Weather, Meta(description="Of accepted events only")] | None = None
+    campaign: Annotated[Campaign, Meta(description="What brought the person here (UTM)")] | None = None
+    consent: Annotated[Consent, Meta(description="What the person agreed to; absent means not asked")] | None = None
+    products: Annotated[list[Product], Meta(description="Products of the event that could be read")] = []
+    traits: Annotated[JsonText, Meta(description="What identify says, without personal fields")] | None = None
+    properties: Annotated[JsonText, Meta(description="Everything else, without personal fields")] | None = None
+    library: Annotated[str, Meta(description="SDK and version")] | None = None
 
 
 class ProductUpdate(Row, frozen=True, kw_only=True):

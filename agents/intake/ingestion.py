@@ -23,6 +23,7 @@ from agents.intake.feeds import MAPPING_FILE, FileFeed, Origin, Row, Yield, find
 from agents.intake.files import Place, Record, read_records
 from agents.intake.outgoing import make_messages
 from agents.intake.unpacking import Broken
+from agents.tools import metrics
 from agents.tools.bulk import CALL_SECONDS, Bulk
 from agents.tools.bus import Outgoing
 from agents.tools.landing import Landing
@@ -218,6 +219,8 @@ def _ingest_held(feed: FileFeed, file: File, notice: Notice, ports: Ports) -> Ch
         done = ports.progress.save(msgspec.structs.replace(ingestion.file, is_done=True)).checkpoint
         counts = (done.accepted, done.refused, done.skipped)
         log.info("%s: %d accepted, %d refused, %d left out; the last part took %.1f s", url, *counts, seconds)
+        if notice.landed.name.startswith("spill/"):
+            metrics.count("events_recovered", done.accepted)
         return done
     _release(ingestion, ports)
     for future in ports.bulk.send(NOTIFICATIONS, [notice.again]):

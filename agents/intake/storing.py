@@ -13,6 +13,7 @@ import msgspec
 
 from agents.intake.outgoing import INTERACTIONS, INVALID, UPDATES, make_interaction, make_refused, make_update
 from agents.intake.verdicts import Batch
+from agents.tools import metrics
 from agents.tools.bus import Outgoing
 from agents.tools.landing import Landing
 from agents.tools.publishing import Publisher
@@ -33,14 +34,28 @@ async def store_rows(batch: Batch, publisher: Publisher, landing: Landing) -> No
         NotDurable: neither Pub/Sub nor the landing bucket took it; nothing was lost that was promised.
     """
     left = await _publish(batch, publisher)
-    if not left:
-        return
-    log.warning("Pub/Sub did not take %d rows: spilling them to the landing bucket", len(left))
+    if left:
+        await _spill(left, landing)
+    count_batch(batch)
+
+
+async def _spill(left: Rows, landing: Landing) -> None:
     try:
         await spiller(landing).write(left, pack_spill)
     except Exception as error:
-        log.error("the landing bucket did not take %d rows: %s: %s", len(left), type(error).__name__, error)
+        reason = f"the landing bucket did not take {len(left)} rows: {type(error).__name__}: {error}"
+        log.error(reason, extra={"event_ids": list_ids(left)})
+        metrics.count("requests_unavailable")
         raise NotDurable("events could not be stored; send them again") from error
+    metrics.count("events_spilled", len(left))
+
+
+def count_batch(batch: Batch) -> None:
+    """Count what a request or a chunk of a file has given, once it is durable."""
+    if batch.accepted:
+        metrics.count("events_accepted", len(batch.accepted))
+    for row in batch.refused:
+        metrics.count("events_rejected", 1, row.failure.value)
 
 
 async def _publish(batch: Batch, publisher: Publisher) -> Rows:
@@ -84,8 +99,15 @@ async def _publish_all(calls: list[Coroutine[Any, Any, None]]) -> list[BaseExcep
 
 
 def _note(topic: str, rows: Rows, error: BaseException) -> None:
-    ids = ", ".join(row.event_id for row in rows[:10])
-    log.warning("%s did not acknowledge %d rows (%s): %s", topic, len(rows), type(error).__name__, ids)
+    text = (
+        f"{topic} did not acknowledge {len(rows)} rows, which go to the landing bucket: {type(error).__name__}: {error}"
+    )
+    log.warning(text, extra={"event_ids": list_ids(rows)})
+
+
+def list_ids(rows: Rows) -> list[str]:
+    """The first ids of some rows, for a log line."""
+    return [row.event_id for row in rows[:10]]
 
 
 def pack_spill(rows: Rows) -> tuple[str, bytes]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from agents.tools import trace
 from agents.tools.once import once
 from agents.tools.settings import settings
 from schemas import topology
@@ -47,7 +48,7 @@ class PubSub:
         if topic not in topology.load().access(settings().service).publishes:
             raise PermissionError(f"{settings().service} may not publish to {topic!r}; topology.yaml grants it")
         path = f"projects/{settings().project}/topics/{topic}"
-        return _publisher().publish(path, message.data, **message.attributes)
+        return _publisher().publish(path, message.data, **trace.stamp(message.attributes))
 
 
 class FakeBus:

@@ -15,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from agents.tools import trace
 from agents.tools.bus import Outgoing
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def encode_messages(messages: Sequence[Outgoing]) -> list[bytes]:
         data = message.data
         attributes = known.get(id(message.attributes))
         if attributes is None:
-            entries = message.attributes.items()
+            entries = trace.stamp(message.attributes).items()
             attributes = known[id(message.attributes)] = b"".join([_encode_attribute(*entry) for entry in entries])
         length = _encode_length(len(data))
         size = len(_DATA) + len(length) + len(data) + len(attributes)

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from infra.measures import PREFIX
 from schemas.topology import Topology
 
 _BACKLOG_SECONDS = 300  # an intervention is to take less than five minutes (design.md)
 _PUBLIC_LATENCY_MS = 1000
 _ERROR_SHARE = 0.05
+_ARRIVAL_SECONDS = 60  # docs/service-levels.md
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,9 @@ def derive_alarms(topology: Topology) -> list[Alarm]:
         _errors(functions),
         *([_latency(public)] if public else []),
         _jobs(),
+        _spilled(),
+        _unavailable(),
+        _arrival(),
     ]
 
 
@@ -121,6 +126,55 @@ def _jobs() -> Alarm:
         group_by="resource.label.job_name",
         what_to_do="Jobs are safe to repeat: read the log, repair, run it again. docs/operating.md, 'Incidents'.",
     )
+
+
+def _spilled() -> Alarm:
+    return Alarm(
+        name="spilled",
+        title="Pub/Sub does not take events",
+        metric=_own_metric("events_spilled", "cloud_run_revision"),
+        threshold=0,
+        for_seconds=300,
+        aligner="ALIGN_PERCENTILE_99",
+        reducer="REDUCE_MAX",
+        group_by="resource.label.service_name",
+        what_to_do="Nothing is lost: the events wait in the landing bucket and ingest publishes them by itself. Look at "
+        "Pub/Sub's status and quota. docs/operating.md, 'Incidents'.",
+    )
+
+
+def _unavailable() -> Alarm:
+    return Alarm(
+        name="unavailable",
+        title="Nothing can be promised to clients",
+        metric=_own_metric("requests_unavailable", "cloud_run_revision"),
+        threshold=0,
+        for_seconds=60,
+        aligner="ALIGN_PERCENTILE_99",
+        reducer="REDUCE_MAX",
+        group_by="resource.label.service_name",
+        what_to_do="Clients are answered 503 and keep their events: neither Pub/Sub nor Cloud Storage takes them. "
+        "docs/operating.md, 'Incidents'.",
+    )
+
+
+def _arrival() -> Alarm:
+    return Alarm(
+        name="arrival",
+        title="Events reach BigQuery late",
+        metric=_own_metric("arrival_p95_seconds", "cloud_run_job"),
+        threshold=_ARRIVAL_SECONDS,
+        for_seconds=600,
+        aligner="ALIGN_PERCENTILE_99",
+        reducer="REDUCE_MAX",
+        group_by="resource.label.job_name",
+        what_to_do="Look at the oldest unacknowledged message of user-interactions-warehouse, then at BigQuery's status. "
+        "docs/operating.md, 'Incidents'.",
+    )
+
+
+def _own_metric(name: str, resource: str) -> str:
+    return f'metric.type="logging.googleapis.com/user/{PREFIX}{name}" resource.type="{resource}"'
 
 
 def _subscription_metric(metric: str, subscriptions: Iterable[str]) -> str:

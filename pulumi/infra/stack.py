@@ -23,6 +23,7 @@ from infra.identities import Identities, IdentitiesArgs
 from infra.jobs import JobArgs, ScheduledJob
 from infra.keys import Keys, KeysArgs, Sealed
 from infra.machine import Machine, MachineArgs
+from infra.measures import Measures, MeasuresArgs
 from infra.network import Network, NetworkArgs
 from infra.outputs import Exported, export_outputs
 from infra.profiles import Profiles, ProfilesArgs
@@ -35,7 +36,7 @@ from infra.topics import Topics, TopicsArgs
 from infra.vault import Vault, VaultArgs
 from infra.warehouse import Warehouse, WarehouseArgs
 from infra.watch import Watch, WatchArgs
-from schemas import warehouse
+from schemas import metrics, warehouse
 from schemas.topology import Topology
 
 
@@ -248,10 +249,12 @@ class StackBuilder:
         SignIn("sign-in", args, self._after())
 
     def _watch(self, project: Project) -> None:
+        listed = MeasuresArgs(place=self._place, metrics=metrics.load().values())
         args = WatchArgs(
             place=self._place,
             project_number=project.number,
             alarms=derive_alarms(self._topology),
+            measures=Measures("measures", listed, self._after()),
             alert_email=self._settings.alert_email,
             billing_account=self._settings.billing_account,
             monthly_budget=self._settings.monthly_budget,

@@ -11,6 +11,7 @@ import pulumi
 import pulumi_gcp as gcp
 
 from infra.alarms import Alarm
+from infra.measures import Measures
 from infra.settings import Place
 
 
@@ -21,6 +22,7 @@ class WatchArgs:
     place: Place
     project_number: pulumi.Output[str]
     alarms: Sequence[Alarm]
+    measures: Measures
     alert_email: str
     billing_account: str
     monthly_budget: int
@@ -67,7 +69,8 @@ class Watch(pulumi.ComponentResource):
             notification_channels=[self._operators.name],
             alert_strategy=gcp.monitoring.AlertPolicyAlertStrategyArgs(auto_close="86400s"),
             user_labels=self._args.place.labels,
-            opts=self._child,
+            # An alert on a metric that is not there yet is refused.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=self._args.measures.metrics),
         )
 
     def _make_budget(self) -> None:

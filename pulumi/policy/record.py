@@ -63,6 +63,10 @@ def record_program(build: Callable[[], object], *, stack: str = "dev", config: d
 def _own_loop() -> Generator[None]:
     """A loop that is closed afterwards; the SDK would leave its own open."""
     loop = asyncio.new_event_loop()
+    depth = sys.getrecursionlimit()
+    sys.setrecursionlimit(
+        20 * depth
+    )  # the mocks answer inside each other, as deep as there are resources that wait for nothing
     loop.set_default_executor(_Inline(max_workers=1))
     asyncio.set_event_loop(loop)
     try:
@@ -77,6 +81,7 @@ def _own_loop() -> Generator[None]:
         loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
         loop.close()
         asyncio.set_event_loop(None)
+        sys.setrecursionlimit(depth)
 
 
 @contextmanager

@@ -1,1 +1,1 @@
-"""Hostile input: what to send (requests.py, deliveries.py) and what is never acceptable (checks.py)."""
+"""Hostile input over the wire: values, requests and deliveries to send, and what is never acceptable (campaign.py)."""

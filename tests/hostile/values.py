@@ -1,9 +1,11 @@
-"""Hypothesis strategies for JSON that no schema foresees, events that are nearly right, and bytes that are no JSON."""
+"""Hypothesis strategies for JSON that no schema foresees and events that are nearly right; how bytes are broken."""
 
 from __future__ import annotations
 
 import gzip
 import json
+import random
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import strategies as st
@@ -80,25 +82,24 @@ def encode(value: Json) -> bytes:
     return json.dumps(value).encode()
 
 
-@st.composite
-def damage(draw: st.DrawFn, body: bytes) -> bytes:
+def damage(rng: random.Random, body: bytes) -> bytes:
     """The body as it is, or broken: cut, a byte changed, another encoding, doubled keys, nested, packed, packed and cut."""
-    kind = draw(st.integers(0, 15))
-    at = draw(st.integers(0, max(len(body) - 1, 0)))
-    broken: dict[int, bytes] = {
-        0: body[:at],
-        1: body[:at] + draw(st.binary(min_size=1, max_size=3)) + body[at + 1 :],
-        2: body.decode("latin-1").encode("utf-16"),
-        3: b"\xef\xbb\xbf" + body,
-        4: body.replace(b'"type"', b'"type":"page","type"', 1),
-        5: b"[" * draw(st.sampled_from([50, 1500, 60_000])) + body,
-        6: b'{"batch":[' + b'{"a":' * 800 + b"1" + b"}" * 800 + b"]}",
-        7: gzip.compress(body),
-        8: gzip.compress(body)[: max(at, 3)],
-        9: gzip.compress(b" " * 3_000_000 + body),
-        10: gzip.compress(body) + b"tail",
-        11: body + body,
-        12: b'{"batch":[' + b"{}," * draw(st.sampled_from([10, 3000, 11_000])) + b"{}]}",
-        13: draw(st.binary(max_size=200)),
+    at = rng.randrange(max(len(body), 1))
+    kind = rng.randrange(28)
+    broken: dict[int, Callable[[], bytes]] = {
+        0: lambda: body[:at],
+        1: lambda: body[:at] + rng.randbytes(rng.randint(1, 3)) + body[at + 1 :],
+        2: lambda: body.decode("latin-1").encode("utf-16"),
+        3: lambda: b"\xef\xbb\xbf" + body,
+        4: lambda: body.replace(b'"type"', b'"type":"page","type"', 1),
+        5: lambda: b"[" * rng.choice([50, 1500, 60_000]) + body,
+        6: lambda: b'{"batch":[' + b'{"a":' * 800 + b"1" + b"}" * 800 + b"]}",
+        7: lambda: gzip.compress(body),
+        8: lambda: gzip.compress(body)[: max(at, 3)],
+        9: lambda: gzip.compress(b" " * 3_000_000 + body, 1),
+        10: lambda: gzip.compress(body) + b"tail",
+        11: lambda: body + body,
+        12: lambda: b'{"batch":[' + b"{}," * rng.choice([10, 3000, 11_000]) + b"{}]}",
+        13: lambda: rng.randbytes(rng.randrange(200)),
     }
-    return broken.get(kind, body)
+    return broken[kind]() if kind in broken else body

@@ -101,3 +101,21 @@ def test_poison_that_cannot_be_kept_is_not_acknowledged(monkeypatch: pytest.Monk
         raise Poison(f"bad taste in {delivery.message_id}")
 
     assert make_client(fail).post("/", content=make_envelope()).status_code == 500
+
+
+def test_poison_with_more_than_an_attribute_holds_is_kept_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents: poison that Pub/Sub refuses to keep, and so is delivered for ever (found by hostile deliveries)."""
+    kept = bus.FakeBus()
+    monkeypatch.setattr(bus, "pubsub", lambda: kept)
+
+    def fail(delivery: Delivery) -> None:
+        raise Poison(f"no {delivery.attempt}")
+
+    attributes = {"long": "y" * 5000, "k" * 300: "v", "": "v", **{f"n{number}": "v" for number in range(120)}}
+    message = {"messageId": "m" * 3000, "data": "e30=", "attributes": attributes}
+    body = json.dumps({"message": message, "subscription": "s" * 3000})
+    assert make_client(fail).post("/", content=body).status_code == 204
+    (sent,) = kept.on("dead-letters")
+    assert len(sent.attributes) <= 100
+    assert all(0 < len(key.encode()) <= 256 and len(value.encode()) <= 1024 for key, value in sent.attributes.items())
+    assert len(sent.attributes["long"]) == 1024
