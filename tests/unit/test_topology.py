@@ -111,4 +111,4 @@ def test_a_dead_letter_of_any_source_can_be_replayed() -> None:
 
 def test_a_job_without_a_schedule_is_run_by_hand() -> None:
     """Prevents: a replay that starts by itself, before anybody has repaired the cause."""
-    assert [job.name for job in topology.load().jobs if not job.schedule] == ["replay"]
+    assert [job.name for job in topology.load().jobs if not job.schedule] == ["requalify", "replay"]
