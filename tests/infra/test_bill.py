@@ -47,6 +47,7 @@ FREE = {
     "compute/Network",
     "compute/ResourcePolicy",
     "compute/Router",
+    "logging/Metric",  # eight series: far within the 150 MiB a month that are free
     "compute/SSLPolicy",
     "compute/Subnetwork",
     "compute/TargetHttpsProxy",
