@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from emulators.cloud import LaptopCloud
+from emulators.processes import die_with_parent
 from tests.faults.pubsub_proxy import Mode
 
 HOST = "127.0.0.1"
@@ -100,9 +101,15 @@ def start_faulty_cloud(directory: Path) -> Generator[FaultyCloud]:
 
 
 def start_module(name: str, *arguments: str) -> subprocess.Popen[str]:
-    """`python -m NAME ...` with pipes for its words."""
-    command = [sys.executable, "-m", name, *arguments]
-    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    """`python -m NAME ...` with pipes for its words; it ends with this process."""
+    return subprocess.Popen(
+        [sys.executable, "-m", name, *arguments],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=die_with_parent(),  # noqa: PLW1509 - started before this process has threads of its own
+    )
 
 
 def find_free_port() -> int:
