@@ -118,5 +118,5 @@ def _keep_poison(delivery: Delivery, poison: Poison) -> Response:
     except Exception:  # not kept, so not acknowledged
         log.exception("message %s could not be kept", delivery.message_id, extra=told)
         return Response(status_code=500)
-    metrics.count("messages_poisoned", 1, delivery.subscription or "none")
+    metrics.count("messages_poisoned", 1, delivery.subscription[:64] or "none")
     return Response(status_code=204)

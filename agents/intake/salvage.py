@@ -7,7 +7,6 @@ message, by the reader that reads every message; a part that it refuses gives no
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, cast
 
 from agents.intake.refusal import Refusal
@@ -69,7 +68,7 @@ def _list_parts(message: Json) -> Iterator[Json]:
 def _read(part: Json, received: Received) -> Json:
     given = {**_BLANK, **{key: value for key, value in part.items() if value is not None}}
     try:
-        row = read_message(given, replace(received, call=None))
-    except (Refusal, ValueError, TypeError, ArithmeticError, RecursionError):
+        row = read_message(given, Received(source=received.source, received_at=received.received_at))
+    except (Refusal, ValueError, ArithmeticError, RecursionError):
         return {}
     return {name: getattr(row, name) for name in Interaction.__struct_fields__ if name not in _NOT_READ}
