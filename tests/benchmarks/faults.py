@@ -216,7 +216,7 @@ def read_outcome(prefix: str, ledger: Ledger) -> dict[str, int]:
     rows = query("SELECT event_id FROM argo.interactions WHERE STARTS_WITH(event_id, @prefix)", prefix)
     in_view = Counter(row["event_id"] for row in rows)
     raw = query("SELECT COUNT(*) AS n FROM argo.user_interactions WHERE STARTS_WITH(event_id, @prefix)", prefix)
-    dead = query("SELECT COUNT(*) AS n FROM argo.dead_letters WHERE subscription_name != @prefix", prefix)
+    dead = query("SELECT COUNT(DISTINCT data) AS n FROM argo.dead_letters WHERE subscription_name != @prefix", prefix)
     bucket = storage.Client().bucket(bucket_id(os.environ["GOOGLE_CLOUD_PROJECT"], "landing"))
     return {
         "sent": ledger.sent,
