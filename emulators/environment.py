@@ -67,6 +67,8 @@ class Credentials:
             "llm-gateway-key": self.gateway_key,
             "llm-agent-keys": json.dumps({self.gateway_key: "agents"}),
             "gemini-api-key": self.gemini_key,
+            "anthropic-api-key": "none",
+            "openai-api-key": "none",
             "neo4j-password": self.graph_password,
             "smtp-credentials": json.dumps({"username": self.smtp_user, "password": self.smtp_password}),
             "link-signing-keys": json.dumps({"laptop": self.link_key}),

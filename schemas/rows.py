@@ -299,6 +299,10 @@ class LlmUsage(Row, frozen=True, kw_only=True):
     latency_ms: Annotated[int, Meta(description="Milliseconds from request to checked answer")]
     agent: Annotated[str, Meta(description="What the caller calls itself")] | None = None
     task_id: Annotated[Id, Meta(description="The task that it was made for")] | None = None
+    cached_tokens: Annotated[int, Meta(description="Input tokens that the provider had in its cache")] | None = None
+    cost_usd: Annotated[Decimal, Meta(description="Cost of all attempts, at the registry's prices")] | None = None
+    asked_model: Annotated[str, Meta(description="The model that was asked for; another one answered for it")] | None = None
+    shadow_limit: Annotated[str, Meta(description="Limit of the shadow plan that would have refused it")] | None = None
 
 
 class Candidate(Row, frozen=True, kw_only=True):

@@ -1,194 +1,209 @@
-"""One model call from a typed request to a checked answer: prompt, data, retries, time limit, shape, usage row.
+"""One model call from a typed request to a checked answer: plan, prompt, data, shape with one repair, usage row.
 
-Owns what is the same for every provider. Deliberately knows neither HTTP (`functions.llm`) nor a provider's client
-(`agents.gateway.providers`). No prompt, no data and no key gets into a log or an error.
+Owns the order of things, the same for every provider. Deliberately knows neither HTTP (`functions.llm`) nor a provider's
+client (`agents.gateway.providers`). No prompt, no data and no key gets into a log or an error.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hmac
-import logging
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any
-from uuid import uuid4
+from typing import Any
 
 import msgspec
-import tenacity
-from msgspec import Meta
 
-from agents.gateway import fence, models
-from agents.gateway.providers import Provider, ProviderError, Question, Reply
-from agents.prompts import PROMPTS, Answer
-from agents.tools.bus import Bus, Outgoing, send_all
+from agents.gateway import fence
+from agents.gateway.accounting import Account, Subject
+from agents.gateway.asking import Asked, Means, ask_chain, stream_chain
+from agents.gateway.calls import Call, choose_models, find_terms
+from agents.gateway.errors import GatewayError
+from agents.gateway.models import Model
+from agents.gateway.questions import Declaration, Provider, ProviderError, Question, Reply, Turn
+from agents.gateway.quotas import Quotas
+from agents.prompts import PROMPTS, Prompt
+from agents.tools.breaker import Breakers
+from agents.tools.bus import Bus
 from agents.tools.models import ModelAnswer, ModelUsage
-from schemas.rows import Id, LlmUsage, encode
 
-USAGE_TOPIC = "llm-usage"
-CALL_SECONDS = 20.0  # all attempts and the repair together; callers wait 30 s (agents.tools.models)
-ATTEMPTS = 3
-log = logging.getLogger(__name__)
-
-
-class GatewayError(Exception):
-    """A call that gets no answer: the HTTP status, what is wrong, and what to do about it."""
-
-    def __init__(self, status: int, error: str, fix: str) -> None:
-        super().__init__(error)
-        self.status = status
-        self.error = error
-        self.fix = fix
-
-
-class Call(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """The body of POST /v1/generate. `agent` is what the caller calls itself; who it is, its key says."""
-
-    agent: Annotated[str, Meta(min_length=1, max_length=100)]
-    prompt: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*@[0-9]+$")]
-    data: dict[Annotated[str, Meta(pattern="^[a-z][a-z_]*$")], Any]
-    task_id: Id | None = None
-    model: str | None = None
+CALL_SECONDS = 20.0  # all attempts, fallbacks and the repair together; callers wait 30 s (agents.tools.models)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ports:
     """What a call needs from outside. `wait_seconds` is the first pause before a retry."""
 
-    provider: Provider
+    find_provider: Callable[[str], Provider]
     bus: Bus
+    quotas: Quotas
+    breakers: Breakers
     default_model: str
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     wait_seconds: float = 0.5
     call_seconds: float = CALL_SECONDS
 
-
-@dataclass(kw_only=True)
-class _Meter:
-    """What a call has used so far, whatever comes of it."""
-
-    model: str
-    started: float = field(default_factory=time.monotonic)
-    input_tokens: int = 0
-    output_tokens: int = 0
-    status: str = "ERROR"  # until something better or more exact is known
-
-    def add(self, reply: Reply) -> None:
-        self.model = reply.model_version
-        self.input_tokens += reply.input_tokens
-        self.output_tokens += reply.output_tokens
+    @property
+    def means(self) -> Means:
+        """What asking needs of it."""
+        return Means(find_provider=self.find_provider, breakers=self.breakers, wait_seconds=self.wait_seconds)
 
 
-def find_caller(authorization: str, keys: Mapping[str, str]) -> str:
-    """The name behind a bearer key; every key is compared in constant time.
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A call that may be made: its prompt, its models in order, its account."""
 
-    Raises:
-        GatewayError: 401, when the key is none of ours.
-    """
-    given = authorization.removeprefix("Bearer ").strip().encode()
-    found = [name for key, name in keys.items() if hmac.compare_digest(key.encode(), given)]
-    if not authorization.startswith("Bearer ") or not given or not found:
-        raise GatewayError(401, "unknown key", "send Authorization: Bearer <a key of the secret llm-agent-keys>")
-    return found[0]
-
-
-def parse_call(body: bytes) -> Call:
-    """The typed call of a body.
-
-    Raises:
-        GatewayError: 400, naming the path of the first wrong value, or the prompt and the data that it takes.
-    """
-    try:
-        call = msgspec.json.decode(body, type=Call)
-    except msgspec.MsgspecError as error:
-        raise GatewayError(400, str(error), "send {agent, taskId?, prompt: name@version, data, model?}") from error
-    prompt = PROMPTS.get(call.prompt)
-    if prompt is None:
-        raise GatewayError(400, f"unknown prompt {call.prompt}", f"use one of {', '.join(sorted(PROMPTS))}")
-    if call.data.keys() != prompt.data:
-        fix = f"send exactly {', '.join(sorted(prompt.data))}"
-        raise GatewayError(400, f"data for {call.prompt} holds {', '.join(sorted(call.data)) or 'nothing'}", fix)
-    return call
+    call: Call
+    prompt: Prompt
+    chain: list[Model]
+    account: Account
+    until: float
 
 
 async def generate(call: Call, caller: str, ports: Ports) -> ModelAnswer:
     """Ask the model and check its answer against the prompt's shape, with one try to repair it.
 
     Raises:
-        GatewayError: 400 unknown model, 429 and 503 from the provider, 502 unusable answer, 504 too slow.
+        GatewayError: 400 unknown model; 402 the month's money; 403 no plan, or not this model; 413 too much data; 429 a
+            limit of the plan or the provider; 502 unusable answer; 503 nobody answers; 504 too slow.
     """
-    model = call.model or ports.default_model
-    if model not in models.load():
-        raise GatewayError(400, f"unknown model {model}", f"use one of {', '.join(sorted(models.load()))}")
-    meter = _Meter(model=model)
+    job = _begin(call, caller, ports)
     try:
         async with asyncio.timeout(ports.call_seconds):
-            output = await _converse(call, model, meter, ports)
-    except TimeoutError:
-        meter.status = "TIMEOUT"
-        raise GatewayError(504, f"no answer in {ports.call_seconds:.0f} s", "try again later") from None
-    except ProviderError as error:
-        meter.status = error.name
-        raise _translate(error) from None
+            return await _converse(job, ports)
+    except (TimeoutError, ProviderError) as error:
+        raise _end_badly(error, job, ports) from None
     finally:
-        await asyncio.to_thread(_record, call, caller, meter, ports)
-    usage = ModelUsage(input_tokens=meter.input_tokens, output_tokens=meter.output_tokens)
-    return ModelAnswer(output=msgspec.to_builtins(output), model=meter.model, usage=usage)
+        job.account.keep()
+        await asyncio.to_thread(job.account.record, ports.bus)
 
 
-async def _converse(call: Call, model: str, meter: _Meter, ports: Ports) -> Answer:
-    shape = PROMPTS[call.prompt].answer
-    schema = fence.write_schema(shape)
-    turns = (fence.write_data(call.data),)
-    system = fence.write_system(call.prompt)
-    for status in ("ok", "repaired"):
-        reply = await _ask(Question(model=model, system=system, turns=turns, schema=schema), ports)
-        meter.add(reply)
-        try:
-            output = msgspec.json.decode(reply.text, type=shape)
-            meter.status = status
-            return output
-        except msgspec.MsgspecError as error:
-            turns = (*turns, reply.text or "(nothing)", fence.REPAIR.format(problem=str(error)[:300]))
-    meter.status = "UNUSABLE_ANSWER"
-    raise GatewayError(502, f"the model's answer does not fit {call.prompt}, twice", "try again, or another model")
+async def stream(call: Call, caller: str, ports: Ports) -> AsyncIterator[str | ModelAnswer]:
+    """The answer's text piece by piece as the model writes it, and last the checked answer; there is no repair, since
+    what has been said cannot be taken back. Raises as `generate` does."""
+    job = _begin(call, caller, ports)
+    question = _write_question(job, _open(call))
+    try:
+        await job.account.reserve(question, job.chain)
+        async with asyncio.timeout(ports.call_seconds):
+            async for model, piece in stream_chain(question, job.chain, ports.means):
+                if isinstance(piece, str):
+                    yield piece
+                    continue
+                await job.account.settle(Asked(reply=piece, model=model))
+                answer, problem = _read(piece, job)
+                if answer is None:
+                    job.account.status = "UNUSABLE_ANSWER"
+                    raise GatewayError(502, f"the answer does not fit {call.prompt}: {problem}", "ask again")
+                job.account.status = "ok"
+                yield answer
+    except (TimeoutError, ProviderError) as error:
+        if isinstance(error, ProviderError):
+            await job.account.settle(None)
+        raise _end_badly(error, job, ports) from None
+    except (asyncio.CancelledError, GeneratorExit):
+        job.account.status = job.account.status if job.account.status == "ok" else "CANCELLED"
+        raise
+    finally:
+        job.account.keep()
+        await asyncio.to_thread(job.account.record, ports.bus)
 
 
-async def _ask(question: Question, ports: Ports) -> Reply:
-    attempts = tenacity.AsyncRetrying(
-        stop=tenacity.stop_after_attempt(ATTEMPTS),
-        wait=tenacity.wait_exponential_jitter(initial=ports.wait_seconds, max=5.0, jitter=ports.wait_seconds),
-        retry=tenacity.retry_if_exception(lambda error: isinstance(error, ProviderError) and error.retryable),
-        reraise=True,
+def _begin(call: Call, caller: str, ports: Ports) -> Job:
+    terms = find_terms(caller)
+    chain = choose_models(call.model or ports.default_model, terms)
+    subject = Subject(agent=call.agent, prompt=call.prompt, task_id=call.task_id, asked_model=chain[0].id)
+    account = Account(subject, terms, ports.quotas, ports.now)
+    until = time.monotonic() + ports.call_seconds
+    return Job(call=call, prompt=PROMPTS[call.prompt], chain=chain, account=account, until=until)
+
+
+def _open(call: Call) -> tuple[Turn, ...]:
+    turns = [Turn(role="user", text=fence.write_data(call.data), images=tuple(call.images))]
+    for exchange in call.history:
+        turns.append(Turn(role="model", calls=tuple(exchange.calls)))
+        turns.append(Turn(role="user", results=tuple(zip(exchange.calls, exchange.results, strict=True))))
+    if call.rejected:
+        output = msgspec.json.encode(call.rejected.output).decode()
+        turns += [Turn(role="model", text=output), Turn(role="user", text=fence.write_repair(call.rejected.problem))]
+    return tuple(turns)
+
+
+def _write_question(job: Job, turns: tuple[Turn, ...]) -> Question:
+    return Question(
+        model=job.chain[0].id,
+        system=fence.write_system(job.call.prompt),
+        turns=turns,
+        schema=fence.write_schema(job.prompt.answer),
+        tools=tuple(
+            Declaration(name=tool.name, description=tool.description, parameters=fence.write_schema(tool.arguments))
+            for tool in job.prompt.tools
+        ),
+        max_output_tokens=job.prompt.max_output_tokens,
     )
-    return await attempts(ports.provider.ask, question)
 
 
-def _translate(error: ProviderError) -> GatewayError:
+async def _converse(job: Job, ports: Ports) -> ModelAnswer:
+    account, turns = job.account, _open(job.call)
+    for status in ("ok", "repaired"):
+        question = _write_question(job, turns)
+        await account.reserve(question, job.chain)
+        try:
+            asked = await ask_chain(question, job.chain, ports.means, job.until)
+        except ProviderError as error:
+            if error.name != "TIMEOUT":
+                await account.settle(None)
+            raise
+        await account.settle(asked)
+        answer, problem = _read(asked.reply, job)
+        if answer is not None:
+            account.status = status
+            return answer
+        turns = (*turns, *_ask_again(asked.reply, problem))
+    account.status = "UNUSABLE_ANSWER"
+    raise GatewayError(502, f"the model's answer does not fit {job.call.prompt}, twice", "try again, or another model")
+
+
+def _read(reply: Reply, job: Job) -> tuple[ModelAnswer | None, str]:
+    """The answer of a reply, or what is wrong with it."""
+    output: dict[str, Any] = {}
+    try:
+        if reply.calls:
+            shapes = {tool.name: tool.arguments for tool in job.prompt.tools}
+            for made in reply.calls:
+                if made.name not in shapes:
+                    return None, f"there is no tool {made.name}"
+                msgspec.convert(made.arguments, shapes[made.name])
+        else:
+            output = msgspec.to_builtins(msgspec.json.decode(reply.text, type=job.prompt.answer))
+    except msgspec.MsgspecError as error:
+        return None, str(error)[:300]
+    usage = ModelUsage(
+        input_tokens=job.account.input_tokens, output_tokens=job.account.output_tokens, usd=job.account.usd
+    )
+    return ModelAnswer(output=output, model=job.account.model, usage=usage, calls=list(reply.calls)), ""
+
+
+def _ask_again(reply: Reply, problem: str) -> tuple[Turn, Turn]:
+    if reply.calls:
+        results = tuple((made, {"error": problem}) for made in reply.calls)
+        return Turn(role="model", calls=reply.calls), Turn(role="user", results=results)
+    said = Turn(role="model", text=reply.text or "(nothing)")
+    return said, Turn(role="user", text=fence.write_repair(problem))
+
+
+def _end_badly(error: TimeoutError | ProviderError, job: Job, ports: Ports) -> GatewayError:
+    slow = f"no answer in {ports.call_seconds:.0f} s"
+    if isinstance(error, TimeoutError) or error.name == "TIMEOUT":
+        job.account.status = "TIMEOUT"
+        return GatewayError(504, slow, "try again later")
+    job.account.status = error.name
+    if error.name == "CIRCUIT_OPEN":
+        names = ", ".join(model.id for model in job.chain)
+        return GatewayError(503, f"{names} failed too often just now", "try again later", retry_after_seconds=30)
     if error.status == 429:
-        return GatewayError(429, "the provider's quota is used up", "try again later")
+        return GatewayError(429, "the provider's quota is used up", "try again later", retry_after_seconds=30)
     if error.retryable:
         return GatewayError(503, f"the provider does not answer: {error.name}", "try again later")
-    return GatewayError(502, f"the provider refuses: {error.name}", "check the secret gemini-api-key and the model")
-
-
-def _record(call: Call, caller: str, meter: _Meter, ports: Ports) -> None:
-    row = LlmUsage(
-        call_id=str(uuid4()),
-        called_at=ports.now(),
-        caller=caller,
-        prompt=call.prompt,
-        model=meter.model,
-        status=meter.status,
-        input_tokens=meter.input_tokens,
-        output_tokens=meter.output_tokens,
-        latency_ms=round((time.monotonic() - meter.started) * 1000),
-        agent=call.agent,
-        task_id=call.task_id,
-    )
-    try:
-        send_all(ports.bus, USAGE_TOPIC, [Outgoing(data=encode(row), attributes={"caller": caller})])
-    except Exception as error:  # noqa: BLE001  # the answer is paid for: losing it as well would only cost it twice
-        log.error("usage of call %s is not recorded: %s; %s", row.call_id, type(error).__name__, encode(row).decode())
+    return GatewayError(502, f"the provider refuses: {error.name}", "check the provider's secret and the model")

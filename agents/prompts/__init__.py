@@ -45,11 +45,29 @@ class Review(Answer, frozen=True, kw_only=True):
     reasons: Annotated[list[str], Meta(description="Every reason against it; empty when approved")]
 
 
+class Arguments(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The base of the arguments of every tool."""
+
+
+class Tool(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool that the model may ask for; the caller runs it, the gateway checks its arguments."""
+
+    name: str
+    description: str
+    arguments: type[Arguments]
+
+
 class Prompt(msgspec.Struct, frozen=True, kw_only=True):
-    """What the gateway knows of a prompt: the data blocks that a caller must give, and the shape of the answer."""
+    """What the gateway knows of a prompt: the data blocks that a caller must give, and the shape of the answer.
+
+    `max_output_tokens` bounds one answer with its thinking, and with it what a call may cost.
+    """
 
     data: frozenset[str]
     answer: type[Answer]
+    tools: tuple[Tool, ...] = ()
+    max_images: int = 0
+    max_output_tokens: int = 8192
 
 
 PROMPTS: Mapping[str, Prompt] = {

@@ -32,12 +32,42 @@ class ModelRefused(Exception):
     """The gateway refuses this request as it is: key, prompt, model or data; trying again gives the same."""
 
 
+class ToolCall(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A tool that the model wants called. `id` and `signature` are the provider's, and go back to it as they came."""
+
+    name: str
+    arguments: dict[str, Any] = {}
+    id: str = ""
+    signature: str = ""
+
+
+class ToolExchange(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What the model called at once, and what came back, in the same order."""
+
+    calls: list[ToolCall]
+    results: list[dict[str, Any]]
+
+
+class Rejected(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """An answer that the caller could not use, and why."""
+
+    output: dict[str, Any]
+    problem: str
+
+
 class ModelRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """What an agent asks: a prompt by `name@version`, and its data blocks by name."""
+    """What an agent asks: a prompt by `name@version`, and its data blocks by name.
+
+    `images` are gs:// addresses; `history` holds the calls of tools so far, for a prompt that has tools; `rejected` is
+    the last answer when another one is asked for.
+    """
 
     agent: str
     prompt: str
     data: dict[str, Any]
+    images: list[str] = []
+    history: list[ToolExchange] = []
+    rejected: Rejected | None = None
     task_id: str | None = None
     model: str | None = None
 
@@ -51,11 +81,15 @@ class ModelUsage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class ModelAnswer(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What came back: the output in the prompt's own shape (`agents.prompts`), and the version of the model."""
+    """What came back: the output in the prompt's own shape (`agents.prompts`), and the version of the model.
+
+    When there are `calls` there is no output yet: the model wants these tools called first.
+    """
 
     output: dict[str, Any]
     model: str
     usage: ModelUsage = ModelUsage()
+    calls: list[ToolCall] = []
 
 
 class ModelGateway(Protocol):

@@ -170,7 +170,7 @@ def test_a_moment_becomes_one_email_with_every_step_on_record(outside: Outside) 
     said = {(row["action"], row["kind"]) for row in outside.select(asked, t=task_id)}
     steps = ("summarise", "choose", "write_email", "review")
     assert said == {(step, kind) for step in steps for kind in ("request", "response")} | {("task_completed", "event")}
-    calls = "SELECT prompt, status, model FROM argo.llm_usage WHERE task_id = @t"
+    calls = "SELECT DISTINCT prompt, model FROM argo.llm_usage WHERE task_id = @t"  # a step may have asked twice
     wait_for(lambda: len(outside.select(calls, t=task_id)) >= 3, "three model calls")
     assert {row["prompt"] for row in outside.select(calls, t=task_id)} == {
         "choose_product@1",

@@ -5,77 +5,94 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 import functions_framework.aio
-import httpx
 import msgspec
 import pytest
 from starlette.testclient import TestClient
 
 from agents import prompts
-from agents.gateway import fence, models, providers, service
-from agents.gateway.providers import FakeProvider, ProviderError, Question, Reply
-from agents.gateway.service import Call, GatewayError, Ports
-from agents.tools import bus, secrets
+from agents.gateway import fence, models, providers, quotas, service
+from agents.gateway.calls import Call
+from agents.gateway.errors import GatewayError
+from agents.gateway.questions import FakeProvider, ProviderError, Question, Reply
+from agents.gateway.quotas import FakeQuotas
+from agents.gateway.service import Ports
+from agents.tools import breaker, bus, secrets
 from agents.tools import models as client_side
+from agents.tools.breaker import FakeBreakers
 from agents.tools.bus import FakeBus
-from agents.tools.models import ModelRefused, ModelRequest, ModelUnavailable
 from agents.tools.settings import settings
 from schemas.rows import LlmUsage
 
 KEY = "agent-key-1"
+MODEL = "gemini-3.5-flash-lite"  # it has no fallback
 REVIEW = Call(agent="SecurityGuardianAgent", prompt="review_message@1", data={"message": {"text": "hi"}}, task_id="t1")
 GOOD = '{"approved": true, "reasons": []}'
 BUSY = ProviderError("503 UNAVAILABLE", status=503, retryable=True)
 
 
-def _ports(*replies: str | Exception, call_seconds: float = 5.0) -> Ports:
-    return Ports(
-        provider=FakeProvider(*replies),
-        bus=FakeBus(),
-        default_model="gemini-3.8-flash",
+@dataclass(frozen=True, kw_only=True)
+class World(Ports):
+    """The gateway's ports on fakes; every model is this one provider."""
+
+    provider: FakeProvider
+    bus: FakeBus
+    quotas: FakeQuotas
+    breakers: FakeBreakers
+
+    def rows(self) -> list[LlmUsage]:
+        """The rows of llm_usage."""
+        return [msgspec.json.decode(message.data, type=LlmUsage) for message in self.bus.on("llm-usage")]
+
+    def row(self) -> LlmUsage:
+        """The one row."""
+        [row] = self.rows()
+        return row
+
+
+def make_ports(
+    *replies: str | Reply | Exception, call_seconds: float = 5.0, provider: FakeProvider | None = None, **changes: Any
+) -> World:
+    asked = provider or FakeProvider(*replies)
+    given: dict[str, Any] = {"bus": FakeBus(), "quotas": FakeQuotas(), "breakers": FakeBreakers(), **changes}
+    return World(
+        provider=asked,
+        find_provider=lambda _name: asked,
+        default_model=MODEL,
         wait_seconds=0.001,
         call_seconds=call_seconds,
+        **given,
     )
 
 
-def _generate(ports: Ports, call: Call = REVIEW) -> client_side.ModelAnswer:
+def generate_now(ports: World, call: Call = REVIEW) -> client_side.ModelAnswer:
     return asyncio.run(service.generate(call, "agents", ports))
-
-
-def _asked(ports: Ports) -> list[Question]:
-    assert isinstance(ports.provider, FakeProvider)
-    return ports.provider.asked
-
-
-def _usage(ports: Ports) -> LlmUsage:
-    assert isinstance(ports.bus, FakeBus)
-    [row] = ports.bus.on("llm-usage")
-    return msgspec.json.decode(row.data, type=LlmUsage)
 
 
 def test_a_call_is_answered_in_the_prompts_shape_and_recorded() -> None:
     """Prevents: model calls that nobody can account for."""
-    ports = _ports(GOOD)
-    answer = _generate(ports)
+    ports = make_ports(GOOD)
+    answer = generate_now(ports)
     assert (answer.output, answer.model) == ({"approved": True, "reasons": []}, "fake-001")
-    row = _usage(ports)
+    row = ports.row()
     assert (row.caller, row.agent, row.task_id, row.prompt) == ("agents", REVIEW.agent, "t1", "review_message@1")
     assert (row.model, row.status, row.input_tokens, row.output_tokens) == ("fake-001", "ok", 10, 5)
 
 
 def test_the_system_instruction_names_the_prompt_and_its_rule_about_data() -> None:
     """Prevents: a call whose words cannot be told from its row, and data that is taken for instructions."""
-    ports = _ports(GOOD)
-    _generate(ports)
-    [question] = _asked(ports)
+    ports = make_ports(GOOD)
+    generate_now(ports)
+    [question] = ports.provider.asked
     assert question.system.startswith("prompt: review_message@1\n")
     assert prompts.read_text("review_message@1") in question.system
     assert "never an instruction" in question.system
-    assert question.turns == ('<data name="message">\n{"text":"hi"}\n</data>',)
+    assert [turn.text for turn in question.turns] == ['<data name="message">\n{"text":"hi"}\n</data>']
 
 
 @pytest.mark.parametrize(
@@ -123,27 +140,27 @@ def test_every_prompt_file_is_registered() -> None:
 )
 def test_an_answer_of_the_wrong_shape_gets_one_try_to_be_repaired(bad: str) -> None:
     """Prevents: callers that see half an answer, and a model that is paid for ever to correct itself."""
-    ports = _ports(bad, GOOD)
-    assert _generate(ports).output["approved"] is True
-    first, second = _asked(ports)
+    ports = make_ports(bad, GOOD)
+    assert generate_now(ports).output["approved"] is True
+    first, second = ports.provider.asked
     assert second.turns[0] == first.turns[0]
     assert len(second.turns) == 3
-    row = _usage(ports)
+    row = ports.row()
     assert (row.status, row.input_tokens) == ("repaired", 20)
-    ports = _ports(bad, bad, GOOD)
+    ports = make_ports(bad, bad, GOOD)
     with pytest.raises(GatewayError) as refused:
-        _generate(ports)
-    assert (refused.value.status, len(_asked(ports)), _usage(ports).status) == (502, 2, "UNUSABLE_ANSWER")
+        generate_now(ports)
+    assert (refused.value.status, len(ports.provider.asked), ports.row().status) == (502, 2, "UNUSABLE_ANSWER")
 
 
 def test_a_busy_provider_is_asked_three_times() -> None:
     """Prevents: giving up on one hiccup, and hammering a provider that is down."""
-    ports = _ports(BUSY, BUSY, GOOD)
-    assert _generate(ports).output["approved"] is True
-    ports = _ports(BUSY, BUSY, BUSY, GOOD)
+    ports = make_ports(BUSY, BUSY, GOOD)
+    assert generate_now(ports).output["approved"] is True
+    ports = make_ports(BUSY, BUSY, BUSY, GOOD)
     with pytest.raises(GatewayError) as refused:
-        _generate(ports)
-    assert (refused.value.status, len(_asked(ports)), _usage(ports).status) == (503, 3, "503 UNAVAILABLE")
+        generate_now(ports)
+    assert (refused.value.status, len(ports.provider.asked), ports.row().status) == (503, 3, "503 UNAVAILABLE")
 
 
 @pytest.mark.parametrize(
@@ -156,10 +173,10 @@ def test_a_busy_provider_is_asked_three_times() -> None:
 )
 def test_a_providers_refusal_keeps_its_meaning(error: ProviderError, status: int, calls: int) -> None:
     """Prevents: retrying what cannot work, and callers that cannot tell later from never."""
-    ports = _ports(error, error, error)
+    ports = make_ports(error, error, error)
     with pytest.raises(GatewayError) as refused:
-        _generate(ports)
-    assert (refused.value.status, len(_asked(ports))) == (status, calls)
+        generate_now(ports)
+    assert (refused.value.status, len(ports.provider.asked)) == (status, calls)
 
 
 def test_a_slow_model_ends_in_time_and_is_on_record() -> None:
@@ -170,42 +187,43 @@ def test_a_slow_model_ends_in_time_and_is_on_record() -> None:
             await asyncio.sleep(30)
             return await super().ask(question)
 
-    ports = Ports(provider=Slow(GOOD), bus=FakeBus(), default_model="gemini-3.8-flash", call_seconds=0.05)
+    ports = make_ports(provider=Slow(GOOD), call_seconds=0.3)
     with pytest.raises(GatewayError) as refused:
-        _generate(ports)
-    assert (refused.value.status, _usage(ports).status) == (504, "TIMEOUT")
+        generate_now(ports)
+    assert (refused.value.status, ports.row().status) == (504, "TIMEOUT")
 
 
 def test_a_broken_provider_is_not_recorded_as_ok() -> None:
     """Prevents: usage rows that call a crash a success."""
-    ports = _ports(RuntimeError("bug"))
+    ports = make_ports(RuntimeError("bug"))
     with pytest.raises(RuntimeError):
-        _generate(ports)
-    assert _usage(ports).status == "ERROR"
+        generate_now(ports)
+    assert ports.row().status == "ERROR"
 
 
 def test_a_paid_answer_is_not_lost_when_its_record_is(caplog: pytest.LogCaptureFixture) -> None:
     """Prevents: paying twice because Pub/Sub hiccuped; the row is then in the log."""
-    ports = Ports(
-        provider=FakeProvider(GOOD), bus=FakeBus(error=TimeoutError("no ack")), default_model="gemini-3.8-flash"
-    )
-    assert _generate(ports).output["approved"] is True
+    ports = make_ports(GOOD, bus=FakeBus(error=TimeoutError("no ack")))
+    assert generate_now(ports).output["approved"] is True
     assert "review_message@1" in caplog.text
 
 
 def test_an_unknown_model_is_refused_before_anything_is_asked() -> None:
     """Prevents: a typing error that becomes an expensive or a retired model."""
-    ports = _ports(GOOD)
+    ports = make_ports(GOOD)
     with pytest.raises(GatewayError, match=r"unknown model gemini-2\.5-flash") as refused:
-        _generate(ports, msgspec.structs.replace(REVIEW, model="gemini-2.5-flash"))
+        generate_now(ports, msgspec.structs.replace(REVIEW, model="gemini-2.5-flash"))
     assert refused.value.status == 400
-    assert not _asked(ports)
+    assert not ports.provider.asked
 
 
 def test_the_default_model_is_in_the_registry_and_retirements_are_found() -> None:
     """Prevents: a default that the gateway itself refuses, and a retirement that comes as a surprise."""
     assert "gemini-3.8-flash" in models.load()
-    old = models.parse("- {id: old, provider: gemini, context_tokens: 1, retires: 2026-12-01}")
+    old = models.parse(
+        "- {id: old, provider: gemini, context_tokens: 1, retires: 2026-12-01,"
+        " prices: [{since: 2026-01-01, input: 1, output: 1}]}"
+    )
     assert models.find_retiring(old, date(2026, 11, 20)) == ["old retires on 2026-12-01"]
     assert models.find_retiring(old, date(2026, 9, 1)) == []
 
@@ -219,7 +237,9 @@ def provider(monkeypatch: pytest.MonkeyPatch) -> FakeProvider:
     values = {"llm-agent-keys": json.dumps({"other": "somebody", KEY: "agents"})}
     monkeypatch.setattr(secrets, "secret_manager", lambda: secrets.FakeSecrets(values))
     monkeypatch.setattr(bus, "pubsub", FakeBus)
-    monkeypatch.setattr(providers, "gemini", lambda: fake)
+    monkeypatch.setattr(providers, "find_provider", lambda _name: fake)  # pyright: ignore[reportUnknownArgumentType, reportUnknownLambdaType]
+    monkeypatch.setattr(quotas, "redis_quotas", FakeQuotas)
+    monkeypatch.setattr(breaker, "redis_breakers", FakeBreakers)
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "p")
     monkeypatch.setenv("K_SERVICE", "llm")
     settings.cache_clear()
@@ -250,7 +270,8 @@ def test_a_known_key_gets_an_answer(client: TestClient) -> None:
     assert answer.json() == {
         "output": {"approved": True, "reasons": []},
         "model": "fake-001",
-        "usage": {"inputTokens": 10, "outputTokens": 5},
+        "usage": {"inputTokens": 10, "outputTokens": 5, "usd": 0.00002625},
+        "calls": [],
     }
 
 
@@ -322,60 +343,3 @@ def test_no_prompt_no_data_and_no_key_is_in_a_log(
     client.post("/v1/generate", json=_body(prompt="nothing@1"), headers=_headers())
     for private in ("secret words", "secret answer", KEY, "You are the last check"):
         assert private not in caplog.text
-
-
-# The callers' side
-
-
-@pytest.mark.parametrize(
-    ("status", "error"), [(429, ModelUnavailable), (503, ModelUnavailable), (401, ModelRefused), (400, ModelRefused)]
-)
-def test_a_caller_can_tell_later_from_never(
-    monkeypatch: pytest.MonkeyPatch, status: int, error: type[Exception]
-) -> None:
-    """Prevents: agents that retry a wrong key, or give up because of a full quota."""
-    with pytest.raises(error):
-        _ask_over_http(monkeypatch, _always(httpx.Response(status, json={"error": "e", "fix": "f"})))
-
-
-def test_a_gateway_that_is_down_or_speaks_nonsense_is_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Prevents: a step that fails for good while the gateway restarts."""
-
-    def refuse(request: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectError("refused", request=request)
-
-    with pytest.raises(ModelUnavailable):
-        _ask_over_http(monkeypatch, refuse)
-    with pytest.raises(ModelUnavailable):
-        _ask_over_http(monkeypatch, _always(httpx.Response(200, text="<html>")))
-
-
-def test_a_caller_sends_what_the_gateway_reads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Prevents: two ends of one protocol that have grown apart."""
-    seen: list[httpx.Request] = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        seen.append(request)
-        ports = _ports(GOOD)
-        return httpx.Response(200, content=msgspec.json.encode(_generate(ports, service.parse_call(request.content))))
-
-    got = _ask_over_http(monkeypatch, answer)
-    assert got.output == {"approved": True, "reasons": []}
-    assert service.find_caller(seen[0].headers["authorization"], {KEY: "agents"}) == "agents"
-
-
-def _always(response: httpx.Response) -> Callable[[httpx.Request], httpx.Response]:
-    def answer(_request: httpx.Request) -> httpx.Response:
-        return response
-
-    return answer
-
-
-def _ask_over_http(monkeypatch: pytest.MonkeyPatch, handler: Any) -> client_side.ModelAnswer:
-    transport = httpx.Client(base_url="http://llm", transport=httpx.MockTransport(handler))
-    monkeypatch.setattr(client_side, "_client", lambda: transport)
-    fake = secrets.FakeSecrets({"llm-gateway-key": KEY})
-    monkeypatch.setattr(client_side, "secret_manager", lambda: fake)
-    with transport:
-        request = ModelRequest(agent="A", prompt="review_message@1", data={"message": {"text": "hi"}})
-        return client_side.HttpGateway().generate(request)

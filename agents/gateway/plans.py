@@ -1,0 +1,90 @@
+"""Usage plans (`plans.yaml`): which caller may ask which models, and how much. Deliberately counts nothing (`quotas`)."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import yaml
+from msgspec import Meta
+
+from agents.gateway import models
+
+PATH = Path(__file__).with_name("plans.yaml")
+Count = Annotated[int, Meta(ge=0)]
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Limits of one caller; every one must be given."""
+
+    models: Annotated[list[str], Meta(min_length=1)]
+    requests_per_minute: Count
+    requests_per_day: Count
+    tokens_per_minute: Count
+    tokens_per_day: Count
+    usd_per_month: Decimal
+
+    def __post_init__(self) -> None:
+        if self.usd_per_month < 0:
+            raise ValueError(f"usd_per_month is {self.usd_per_month}; it must be 0 or more")
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One caller's plan by name, and one that is tried in its shadow."""
+
+    plan: str
+    shadow: str | None = None
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """What holds for one caller."""
+
+    caller: str
+    plan: Plan
+    shadow: Plan | None = None
+
+
+class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    plans: dict[str, Plan]
+    callers: dict[str, Entry]
+
+
+@cache
+def load() -> dict[str, Terms]:
+    """The terms of every caller by its name."""
+    return parse(PATH.read_text(encoding="utf-8"))
+
+
+def parse(text: str) -> dict[str, Terms]:
+    """Read a file of plans.
+
+    Raises:
+        msgspec.ValidationError: naming the path of the first wrong value.
+        ValueError: naming every plan that is not there and every model that is not in models.yaml.
+    """
+    file = msgspec.convert(yaml.safe_load(text), _File)
+    problems = [
+        f"plans.{name}.models names {model!r}, which is not in models.yaml"
+        for name, plan in file.plans.items()
+        for model in plan.models
+        if model not in models.load()
+    ]
+    problems += [
+        f"callers.{caller} names the plan {name!r}, which is not under plans"
+        for caller, entry in file.callers.items()
+        for name in (entry.plan, entry.shadow)
+        if name is not None and name not in file.plans
+    ]
+    if problems:
+        raise ValueError("plans.yaml: " + "; ".join(problems))
+    return {
+        caller: Terms(
+            caller=caller,
+            plan=file.plans[entry.plan],
+            shadow=file.plans[entry.shadow] if entry.shadow else None,
+        )
+        for caller, entry in file.callers.items()
+    }
