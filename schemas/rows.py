@@ -301,7 +301,7 @@ class LlmUsage(Row, frozen=True, kw_only=True):
     task_id: Annotated[Id, Meta(description="The task that it was made for")] | None = None
     cached_tokens: Annotated[int, Meta(description="Input tokens that the provider had in its cache")] | None = None
     cost_usd: Annotated[Decimal, Meta(description="Cost of all attempts, at the registry's prices")] | None = None
-    asked_model: Annotated[str, Meta(description="The model that was asked for; another one answered for it")] | None = None
+    asked_model: Annotated[str, Meta(description="The model that the caller asked for")] | None = None
     shadow_limit: Annotated[str, Meta(description="Limit of the shadow plan that would have refused it")] | None = None
 
 
