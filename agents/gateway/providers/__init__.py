@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-
 from agents.gateway.errors import GatewayError
 from agents.gateway.questions import Provider
 from agents.tools.once import once
@@ -24,10 +22,25 @@ def find_provider(name: str) -> Provider:
     if "models" not in topology.load().access(settings().service).stores:
         raise PermissionError(f"{settings().service} may not use models; topology.yaml grants it")
     try:
-        module = importlib.import_module(f"agents.gateway.providers.{name}")
+        return _build(name)
     except ModuleNotFoundError as error:
         if error.name != EXTRAS.get(name):
             raise
         fix = "install the extra: pip install 'argo[models]'"
         raise GatewayError(501, f"the package {error.name} of the provider {name} is not installed", fix) from None
-    return module.build()
+
+
+def _build(name: str) -> Provider:
+    match name:
+        case "anthropic":
+            from agents.gateway.providers.anthropic import Anthropic
+
+            return Anthropic()
+        case "openai":
+            from agents.gateway.providers.openai import OpenAI
+
+            return OpenAI()
+        case _:
+            from agents.gateway.providers.gemini import Gemini
+
+            return Gemini()

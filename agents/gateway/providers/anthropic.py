@@ -19,8 +19,6 @@ from agents.tools.models import ToolCall
 from agents.tools.once import once
 from agents.tools.secrets import secret_manager
 
-SECRET = "anthropic-api-key"  # noqa: S105  # its name
-
 
 class Anthropic:
     """Claude."""
@@ -43,11 +41,6 @@ class Anthropic:
                 async for text in stream.text_stream:
                     yield text
                 yield _read_reply(await stream.get_final_message())
-
-
-def build() -> Anthropic:
-    """The provider."""
-    return Anthropic()
 
 
 @contextmanager
@@ -122,7 +115,7 @@ def _read_reply(message: Any) -> Reply:
 
 
 async def _open_client() -> AsyncAnthropic:
-    return _client(await asyncio.to_thread(secret_manager().read, SECRET))
+    return _client(await asyncio.to_thread(secret_manager().read, "anthropic-api-key"))
 
 
 @once

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from google.genai.types import ContentUnionDict, GenerateContentConfig, GenerateContentResponse
 
 VERTEX = "vertex"  # this value of the secret, or none, means Vertex AI with the service's own identity
-SECRET = "gemini-api-key"  # noqa: S105  # its name
 
 
 class Gemini:
@@ -57,11 +56,6 @@ class Gemini:
                 if text := _join_text(chunk):
                     yield text
         yield _read_reply(chunks, question)
-
-
-def build() -> Gemini:
-    """The provider."""
-    return Gemini()
 
 
 @contextmanager
@@ -141,7 +135,7 @@ def _read_call(part: types.Part) -> ToolCall:
 
 async def _open_client() -> Client:
     # Secret Manager's client blocks; the value is cached, so this is a thread hop once in five minutes at most.
-    return _client(await asyncio.to_thread(secret_manager().read, SECRET))
+    return _client(await asyncio.to_thread(secret_manager().read, "gemini-api-key"))
 
 
 @once

@@ -19,8 +19,6 @@ from agents.tools.models import ToolCall
 from agents.tools.once import once
 from agents.tools.secrets import secret_manager
 
-SECRET = "openai-api-key"  # noqa: S105  # its name
-
 
 class OpenAI:
     """GPT."""
@@ -44,11 +42,6 @@ class OpenAI:
                     if event.type == "content.delta":
                         yield event.delta
                 yield _read_reply(await stream.get_final_completion())
-
-
-def build() -> OpenAI:
-    """The provider."""
-    return OpenAI()
 
 
 @contextmanager
@@ -129,7 +122,7 @@ def _read_arguments(text: str) -> dict[str, Any]:
 
 
 async def _open_client() -> AsyncOpenAI:
-    return _client(await asyncio.to_thread(secret_manager().read, SECRET))
+    return _client(await asyncio.to_thread(secret_manager().read, "openai-api-key"))
 
 
 @once
