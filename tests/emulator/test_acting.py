@@ -54,11 +54,11 @@ def test_the_timeline_alone_tells_why(outside: Outside, shopper: tuple[str, Json
     user_id, _ = shopper
     address = f"{outside.cloud.env['ARGO_TRACE_URL']}/v1/tasks"
 
-    def look() -> Json | None:
+    def look() -> Json:
         answer = outside.http.get(f"{address}/{task_of(user_id)}")
         story: Json = answer.json() if answer.status_code == 200 else {}
         facts = {node["fact"] for node in story.get("timeline", [])}
-        return story if {"moment", "request", "event", "action", "outcome"} <= facts else None
+        return story if {"moment", "request", "event", "action", "outcome"} <= facts else {}
 
     story = wait_for(look, "the whole timeline")
     asked = {node["title"]: node for node in story["timeline"] if node["fact"] == "request"}
@@ -91,9 +91,9 @@ def test_a_risky_action_goes_out_after_a_persons_word(outside: Outside) -> None:
     outside.publish("actions", _action(user_id, "risky", risk=9))
     address = f"{outside.cloud.env['ARGO_APPROVALS_URL']}/v1/approvals"
 
-    def find() -> Json | None:
+    def find() -> Json:
         waiting = outside.http.get(address).json()["waiting"]
-        return next((one for one in waiting if one["user_id"] == user_id), None)
+        return next((one for one in waiting if one["user_id"] == user_id), {})
 
     one = wait_for(find, "the action to wait")
     assert not outside.mails("may@shop.example")
