@@ -87,7 +87,7 @@ def test_callers_go_through_api_gateway_and_stay_who_they_are(graph: Graph) -> N
     assert "allUsers" not in {entry.get("member") for entry in granted}
 
 
-def test_without_api_gateway_callers_stay_inside(graph: Graph) -> None:
+def test_without_api_gateway_callers_stay_inside() -> None:
     """Where no request may leave the region, the same function is called directly, and nothing of the gateway is left."""
     direct = build_with(api_gateway_region="")
     assert list(direct.of("apigateway/Gateway")) == []
