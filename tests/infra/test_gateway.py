@@ -98,6 +98,10 @@ def test_without_api_gateway_callers_stay_inside() -> None:
     assert "ARGO_LLM_AUDIENCE" not in variables(caller)
     assert "argo-calls" in caller.get("template.vpcAccess.networkInterfaces.0.tags")
     assert judge(direct) == []
+
+
+def test_keyed_addresses_are_outputs(graph: Graph) -> None:
+    """Prevents: a gateway whose address the operator has to look for."""
     assert graph.outputs["keyed_urls"].keys() == {"llm"}
 
 
