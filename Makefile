@@ -54,6 +54,7 @@ check: $(STAMP) ## lint, types, import layers, file and function size
 	@$(BIN)/ruff format --check $(CODE) .ci
 	@$(BIN)/basedpyright
 	@$(BIN)/lint-imports
+	@$(BIN)/python -m agents.swarm.check
 	@$(BIN)/python .ci/check_size.py $(CODE)
 
 test: $(STAMP) ## every test: unit, infrastructure, on the laptop cloud, the whole loop from outside
@@ -62,7 +63,7 @@ test: $(STAMP) ## every test: unit, infrastructure, on the laptop cloud, the who
 	@$(BIN)/pytest -q tests/emulator
 	@$(BIN)/pytest -q tests/system
 
-bench: $(STAMP) ## measure (build/bench): make bench NAME=collect | feeds | faults | hostile
+bench: $(STAMP) ## measure (build/bench): make bench NAME=swarm | chaos | collect | feeds | faults | hostile
 	@$(BIN)/python -m tests.benchmarks.$(or $(NAME),collect) $(ARGS)
 
 bench-start: $(STAMP) ## measure how long each function takes to its first answer, on one CPU (build/bench/start.json)

@@ -12,6 +12,7 @@ import base64
 import binascii
 import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -27,6 +28,9 @@ from schemas.messages import fit_attribute
 DEAD_LETTERS = "dead-letters"
 ATTRIBUTES, KEY_BYTES = 100, 256  # https://cloud.google.com/pubsub/quotas#resource_limits
 log = logging.getLogger(__name__)
+# As many as a deployment takes requests at once (topology.yaml: concurrency): the event loop's own pool has five on one CPU,
+# and handlers mostly wait for stores.
+_threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="push")
 
 
 class _Message(msgspec.Struct, frozen=True, rename="camel"):
@@ -87,7 +91,7 @@ def handle_push(name: str, handle: Callable[[Delivery], None]) -> functions_fram
         trace.follow(delivery.attributes.get(trace.ATTRIBUTE) or request.headers.get(trace.HEADER))
         told = {"message_id": delivery.message_id, "subscription": delivery.subscription}
         try:
-            await asyncio.to_thread(handle, delivery)
+            await asyncio.get_running_loop().run_in_executor(_threads, handle, delivery)
         except Poison as poison:
             return await asyncio.to_thread(_keep_poison, delivery, poison)
         except TryAgain as reason:

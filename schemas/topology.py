@@ -1,14 +1,14 @@
 """The typed reading of `topology.yaml`.
 
-Owns the shape of the file and every check that needs only the file. Deliberately does not build anything: `emulators`
-builds the laptop from it, `pulumi` the cloud.
+Owns the shape of the file; what a shape cannot say is checked in `topology_rules`. Deliberately does not build anything:
+`emulators` builds the laptop from it, `pulumi` the cloud.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -173,12 +173,35 @@ class Job(_Access, frozen=True, kw_only=True):
 
 
 class Agent(_Entry, frozen=True, kw_only=True):
-    """One agent: the function that hosts it, the actions it knows, and the agents that it may ask."""
+    """One agent: the actions it knows, the agents that may ask it, and what its own function may touch.
+
+    Without `function` it gets one of its own, and a subscription filtered by its name (`agent_defaults`): an agent is one
+    entry.
+    """
 
     name: AgentName
-    function: Name
+    description: str = ""
+    function: Annotated[str, msgspec.Meta(pattern="^([a-z][a-z0-9_-]{2,62})?$")] = ""
     actions: list[str] = []
-    may_ask: list[AgentName] = []
+    asked_by: list[AgentName] = []
+    timeout_seconds: Annotated[int, msgspec.Meta(ge=1, le=600)] = 60
+    memory_mib: Memory = 512
+    publishes: list[Name] = []
+    stores: list[Store] = []
+    secrets: list[Name] = []
+    calls: list[Name] = []
+
+
+class AgentDefaults(_Entry, frozen=True, kw_only=True):
+    """What every agent with a function of its own gets: where its requests come from, and what it may touch besides."""
+
+    target: Name
+    requests: Name
+    failed: Name
+    publishes: list[Name]
+    stores: list[Store]
+    retry: Retry = Retry()
+    max_delivery_attempts: Attempts = 5
 
 
 class Topology(_Entry, frozen=True, kw_only=True):
@@ -193,6 +216,7 @@ class Topology(_Entry, frozen=True, kw_only=True):
     functions: list[Function]
     jobs: list[Job]
     agents: list[Agent]
+    agent_defaults: AgentDefaults | None = None
 
     def function(self, name: str) -> Function:
         """The function of that name; KeyError when there is none."""
@@ -235,14 +259,64 @@ def parse(text: str) -> Topology:
     Raises:
         TopologyError: naming the path of the first wrong value, or every broken reference.
     """
+    from schemas.topology_rules import find_problems
+
     try:
-        topology = msgspec.convert(yaml.safe_load(text), Topology)
+        topology = add_agents(msgspec.convert(yaml.safe_load(text), Topology))
     except (yaml.YAMLError, msgspec.ValidationError) as error:
         raise TopologyError(f"topology.yaml: {error}") from error
-    problems = list(_find_problems(topology))
+    problems = list(find_problems(topology))
     if problems:
         raise TopologyError("topology.yaml:\n- " + "\n- ".join(problems))
     return topology
+
+
+def add_agents(topology: Topology) -> Topology:
+    """The topology with the function and the subscription of every agent that has only its entry."""
+    agents = [agent if agent.function else _name_function(agent) for agent in topology.agents]
+    new = [agent for agent, entry in zip(agents, topology.agents, strict=True) if not entry.function]
+    defaults = topology.agent_defaults
+    if not defaults:
+        if new:
+            raise TopologyError(f"topology.yaml: {new[0].name} has no function; give it one, or agent_defaults")
+        return topology
+    return msgspec.structs.replace(
+        topology,
+        agents=agents,
+        functions=[*topology.functions, *(_make_function(agent, defaults) for agent in new)],
+        subscriptions=[*topology.subscriptions, *(_make_subscription(agent, defaults) for agent in new)],
+    )
+
+
+def _name_function(agent: Agent) -> Agent:
+    words = re.sub("(?<=.)(?=[A-Z])", "-", agent.name.removesuffix("Agent")).lower()
+    return msgspec.structs.replace(agent, function=f"agent-{words}")
+
+
+def _make_function(agent: Agent, defaults: AgentDefaults) -> Function:
+    return Function(
+        name=agent.function,
+        target=defaults.target,
+        description=agent.description or agent.name,
+        timeout_seconds=agent.timeout_seconds,
+        memory_mib=agent.memory_mib,
+        publishes=[*defaults.publishes, *agent.publishes],
+        stores=[*defaults.stores, *agent.stores],
+        secrets=agent.secrets,
+        calls=agent.calls,
+    )
+
+
+def _make_subscription(agent: Agent, defaults: AgentDefaults) -> Subscription:
+    return Subscription(
+        name=f"{defaults.requests}-{agent.function.removeprefix('agent-')}",
+        topic=defaults.requests,
+        filter=f'attributes.targetAgent = "{agent.name}"',
+        push=Push(function=agent.function),
+        ack_deadline_seconds=max(60, agent.timeout_seconds),
+        retry=defaults.retry,
+        dead_letter=DeadLetter(topic=defaults.failed, max_delivery_attempts=defaults.max_delivery_attempts),
+    )
 
 
 @cache
@@ -261,64 +335,3 @@ def _find(name: str, entries: Iterable[Named]) -> Named:
         if entry.name == name:
             return entry
     raise KeyError(f"{name!r} is not in topology.yaml")
-
-
-def _find_problems(topology: Topology) -> Iterator[str]:
-    yield from _find_doubles(topology)
-    yield from _find_dangling(topology)
-    for subscription in topology.subscriptions:
-        kinds = (subscription.push, subscription.pull, subscription.bigquery, subscription.storage)
-        if sum(kind is not None for kind in kinds) != 1:
-            yield f"subscription {subscription.name!r} needs exactly one of push, pull, bigquery, storage"
-        if subscription.dead_letter and subscription.dead_letter.topic == subscription.topic:
-            yield f"subscription {subscription.name!r} dead-letters to its own topic {subscription.topic!r}"
-    for function in topology.functions:
-        if function.public and function.keyed:
-            yield f"function {function.name!r} is public and keyed: everybody may call it, or only who has a key"
-    delivered = {entry.name for entry in topology.subscriptions if entry.pull is None}
-    for access in (*topology.functions, *topology.jobs):
-        for name in delivered.intersection(access.pulls):
-            yield f"{access.name!r} pulls {name!r}, which is not a pull subscription"
-
-
-def _find_doubles(topology: Topology) -> Iterator[str]:
-    for kind in ("topics", "subscriptions", "buckets", "secrets", "functions", "jobs", "agents"):
-        for name, count in Counter(entry.name for entry in getattr(topology, kind)).items():
-            if count > 1:
-                yield f"{kind}: {name!r} is there {count} times"
-
-
-def _find_dangling(topology: Topology) -> Iterator[str]:
-    names = {
-        kind: {entry.name for entry in getattr(topology, kind)}
-        for kind in ("topics", "subscriptions", "buckets", "secrets", "functions", "agents")
-    }
-    for where, kind, name in _references(topology):
-        if name not in names[kind]:
-            yield f"{where} names {name!r}, which is not among {kind}"
-
-
-def _references(topology: Topology) -> Iterator[tuple[str, str, str]]:
-    """Every use of a name: (where, kind of the name, name)."""
-    for entry in topology.subscriptions:
-        where = f"subscription {entry.name!r}"
-        yield where, "topics", entry.topic
-        if entry.push:
-            yield where, "functions", entry.push.function
-        if entry.storage:
-            yield where, "buckets", entry.storage.bucket
-        if entry.dead_letter:
-            yield where, "topics", entry.dead_letter.topic
-    for bucket in topology.buckets:
-        yield from ((f"bucket {bucket.name!r}", "topics", n.topic) for n in bucket.notifications)
-    for access in (*topology.functions, *topology.jobs):
-        where = f"{type(access).__name__.lower()} {access.name!r}"
-        yield from ((where, "topics", name) for name in access.publishes)
-        yield from ((where, "subscriptions", name) for name in access.pulls)
-        yield from ((where, "buckets", name) for name in (*access.reads_buckets, *access.writes_buckets))
-        yield from ((where, "secrets", name) for name in access.secrets)
-        yield from ((where, "functions", name) for name in access.calls)
-    for agent in topology.agents:
-        where = f"agent {agent.name!r}"
-        yield where, "functions", agent.function
-        yield from ((where, "agents", name) for name in agent.may_ask)

@@ -57,6 +57,29 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     arguments: type[Arguments]
 
 
+class PlannedStep(Answer, frozen=True, kw_only=True):
+    """One step of plan_steps@1."""
+
+    name: Annotated[str, Meta(pattern="^[a-z][a-z0-9_]*$", max_length=40)]
+    agent: Annotated[str, Meta(pattern="^[A-Z][A-Za-z]+Agent$", description="As in agents")]
+    action: Annotated[str, Meta(min_length=1, description="One of the agent's actions")]
+    needs: Annotated[list[str], Meta(description="Names of steps whose findings it must have")]
+    why: Annotated[str, Meta(max_length=300, description="What it will show")]
+
+
+class PlannedSteps(Answer, frozen=True, kw_only=True):
+    """plan_steps@1."""
+
+    steps: Annotated[list[PlannedStep], Meta(min_length=1)]
+
+
+class Conclusion(Answer, frozen=True, kw_only=True):
+    """conclude_goal@1."""
+
+    answer: Annotated[str, Meta(min_length=1, max_length=3000)]
+    evidence: Annotated[list[str], Meta(description="The names of the findings that the answer rests on")]
+
+
 class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     """What the gateway knows of a prompt: the data blocks that a caller must give, and the shape of the answer.
 
@@ -73,6 +96,8 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
 PROMPTS: Mapping[str, Prompt] = {
     "choose_product@1": Prompt(data=frozenset({"candidates", "context"}), answer=ChosenProduct),
     "write_email@1": Prompt(data=frozenset({"context", "recommendation", "moment"}), answer=WrittenEmail),
+    "plan_steps@1": Prompt(data=frozenset({"goal", "agents", "limits"}), answer=PlannedSteps),
+    "conclude_goal@1": Prompt(data=frozenset({"goal", "findings"}), answer=Conclusion),
     "review_message@1": Prompt(data=frozenset({"message"}), answer=Review),
 }
 

@@ -3,7 +3,7 @@
 Cloud Scheduler's shortest step is a minute, and a function's background threads stand still between requests; but a
 message that is being handled is awake. Each tick looks at what is due, waits a moment, and publishes the next. Redis
 holds whose turn it is, so that there is one chain of ticks; Pub/Sub brings a tick again whose handler died. Each minute
-the job `sweep_tasks` sends a tick that looks at every open task by the durable record and begins a chain where there is
+the job `sweep_tasks` sends a tick that makes every open task of the durable record due, and begins a chain where there is
 none. When Redis was emptied, the next tick does the same.
 """
 
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 class Tick(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One tick: its chain, its number in it, and whether it looks at every open task."""
+    """One tick: its chain, its number in it, and whether it makes every open task due."""
 
     chain: str = ""
     number: int = 0
@@ -73,7 +73,8 @@ class Clock:
         board, tasks = self._ports.blackboard, self._orchestrator.tasks
         mark = uuid4().hex
         if board.claim(MEMORY_KEY, mark) == mark or tick.sweep:
-            self._look_at(tasks.find_open())
+            for task_id in tasks.find_open():
+                tasks.look_again(task_id, self._ports.now())
         if tick.sweep:
             if tasks.find_due(_FAR, 1):
                 self.keep_going()

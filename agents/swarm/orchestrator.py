@@ -19,6 +19,7 @@ from msgspec import Meta
 
 from agents.errors import Poison
 from agents.swarm import progress
+from agents.swarm.planning import find_plan_problems, read_plan
 from agents.swarm.playbooks import ORCHESTRATOR, Playbook, Step
 from agents.swarm.progress import Ask, Fail, Failure, Outcome, Record, Settle, State
 from agents.swarm.tasks import Tasks
@@ -28,7 +29,7 @@ from agents.tools.breaker import Breakers, Limit
 from agents.tools.bus import Bus, Outgoing, send_all
 from agents.tools.seals import Seals
 from agents.tools.task_store import TaskStore
-from schemas import rows
+from schemas import rows, topology
 from schemas.messages import AgentMessage, Json, Kind, Status, StepResult, derive_id
 
 TASKS_TOPIC = "agent-tasks"
@@ -135,7 +136,7 @@ class Orchestrator:
         state = self.tasks.find(message.parent_task_id or "")
         if state is None:
             raise Poison(f"no task {message.parent_task_id} was ever begun")
-        found = progress.find_attempt(state.record, message.task_id)
+        found = progress.find_attempt(state, message.task_id)
         if found is None:
             raise Poison(f"{agent} has no step {message.task_id} in task {state.record.task_id}")
         name, attempt = found
@@ -149,6 +150,8 @@ class Orchestrator:
             self._count_failure(step, f"{asked}.{action}", message.task_id)
         else:
             self._ports.breakers.record_success(f"{asked}.{action}")
+        if state.playbook.plan and state.playbook.plan.step == name:
+            result = check_plan(state, result)
         if result.status is Status.COMPLETED:
             state = self.tasks.settle(state, name, result)
         else:
@@ -303,6 +306,20 @@ def read_event_moment(data: bytes, now: datetime) -> rows.Moment | None:
         detected_at=now,
         data=msgspec.json.encode(kept).decode(),
     )
+
+
+def check_plan(state: State, result: StepResult) -> StepResult:
+    """A planning step's result, or its failure when what was planned may not be done: a plan is a model's word."""
+    if result.status is not Status.COMPLETED:
+        return result
+    try:
+        problems = find_plan_problems(read_plan(result.output), topology.load(), state.record.playbook)
+    except msgspec.ValidationError as error:
+        problems = [str(error)]
+    if not problems:
+        return result
+    reason = f"the plan is not usable: {'; '.join(problems)}"
+    return StepResult(status=Status.FAILED, reason=reason, spent=result.spent)
 
 
 def write_action(state: State, now: datetime) -> rows.Action:

@@ -28,13 +28,14 @@ def find_problems(playbook: Playbook, known: Topology, name: str) -> Iterator[Pr
         text = f"{' -> '.join(error.args[1])} wait for each other; remove one of these needs"
         yield Problem(path=("steps", error.args[1][0]), text=text)
     yield from _find_wrong_end(playbook)
+    yield from _find_wrong_plan(playbook)
 
 
 def _find_wrong_agent(at: Path, agent: str, action: str, known: Topology) -> Iterator[Problem]:
     actions = {entry.name: entry.actions for entry in known.agents}
     if agent not in actions:
         yield Problem(path=(*at, "agent"), text=f"no agent {agent!r}; {suggest(agent, actions)}")
-    elif agent not in known.agent(ORCHESTRATOR).may_ask:
+    elif ORCHESTRATOR not in known.agent(agent).asked_by:
         text = f"{ORCHESTRATOR} may not ask {agent}; add {ORCHESTRATOR} to its asked_by in topology.yaml"
         yield Problem(path=(*at, "agent"), text=text)
     elif action not in actions[agent]:
@@ -102,6 +103,19 @@ def _find_wrong_end(playbook: Playbook) -> Iterator[Problem]:
         if step is not None and step not in playbook.steps:
             yield Problem(path=("action", field), text=f"no step {step!r}; {suggest(step, playbook.steps)}")
     yield from _find_wrong_approval(playbook, playbook.action.approved_by, playbook.action.content)
+
+
+def _find_wrong_plan(playbook: Playbook) -> Iterator[Problem]:
+    if playbook.plan is None:
+        return
+    if playbook.plan.step not in playbook.steps:
+        text = f"no step {playbook.plan.step!r}; {suggest(playbook.plan.step, playbook.steps)}"
+        yield Problem(path=("plan", "step"), text=text)
+    if playbook.result is None or playbook.budget is None:
+        yield Problem(path=("plan",), text="what a model plans needs a budget, and ends with a result; give both")
+    elif playbook.result in playbook.steps and playbook.plan.step not in playbook.steps[playbook.result].waits_for:
+        text = f"add {playbook.plan.step!r}, whose steps it waits for"
+        yield Problem(path=("steps", playbook.result, "needs"), text=text)
 
 
 def _find_wrong_approval(playbook: Playbook, name: str, content: str) -> Iterator[Problem]:

@@ -134,6 +134,12 @@ class Budget(_Entry, frozen=True, kw_only=True):
     usd: Annotated[float, Meta(gt=0)]
 
 
+class Plan(_Entry, frozen=True, kw_only=True):
+    """The step whose output holds further steps (`agents.swarm.planning`)."""
+
+    step: Name
+
+
 class Playbook(_Entry, frozen=True, kw_only=True):
     """What the swarm does about a moment of one kind. It ends with an `action`, or with the output of step `result`."""
 
@@ -146,6 +152,7 @@ class Playbook(_Entry, frozen=True, kw_only=True):
     when: dict[str, Condition] = {}
     substitutes: dict[Name, Substitute] = {}
     budget: Budget | None = None
+    plan: Plan | None = None
 
     @property
     def ends_with(self) -> list[str]:

@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 
 import msgspec
 
+from agents.swarm.planning import extend
 from agents.swarm.playbooks import OnFailure, Playbook, Step, read_path
 from schemas.messages import Json, Spent, Status, StepResult, derive_id
 
@@ -63,10 +65,11 @@ class State:
     outcome: Outcome | None = None
     closed: bool = False
 
-    @property
+    @cached_property
     def playbook(self) -> Playbook:
-        """The playbook that is followed."""
-        return self.record.playbook
+        """The playbook that is followed, with what was planned in the meantime."""
+        plan = self.record.playbook.plan
+        return extend(self.record.playbook, self.results.get(plan.step)) if plan else self.record.playbook
 
     @property
     def spent(self) -> Spent:
@@ -142,11 +145,11 @@ def read_state(facts: Mapping[str, str]) -> State:
     )
 
 
-def find_attempt(record: Record, attempt_id: str) -> tuple[str, int] | None:
+def find_attempt(state: State, attempt_id: str) -> tuple[str, int] | None:
     """The step and the attempt behind a request's `taskId`, or None when it is none of this task's."""
-    for name, step in record.playbook.steps.items():
-        for attempt in range(_count_attempts(record.playbook, step)):
-            if attempt_id_of(record.task_id, name, attempt) == attempt_id:
+    for name, step in state.playbook.steps.items():
+        for attempt in range(_count_attempts(state.playbook, step)):
+            if attempt_id_of(state.record.task_id, name, attempt) == attempt_id:
                 return name, attempt
     return None
 

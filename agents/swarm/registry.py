@@ -1,23 +1,37 @@
-"""Which class is which agent. A process imports only the one that it hosts, so that it pays only for its tools."""
+"""Which class is which agent, by its name: MarketTrendAgent is the class of that name in agents/swarm/market_trend.py.
+
+A process imports only the one that it hosts, so that it pays only for its tools.
+"""
 
 from __future__ import annotations
 
 import importlib
+import re
 
 from agents.swarm.agent import ConversableAgent, Ports
 from schemas import topology
 
-AGENTS = {
-    "UserContextAgent": "agents.swarm.user_context",
-    "RecommendationAgent": "agents.swarm.recommendation",
-    "CreativeContentAgent": "agents.swarm.creative_content",
-    "SecurityGuardianAgent": "agents.swarm.security_guardian",
-}
+
+def find_module(name: str) -> str:
+    """The module of an agent's class."""
+    return "agents.swarm." + re.sub("(?<=.)(?=[A-Z])", "_", name.removesuffix("Agent")).lower()
 
 
 def find_class(name: str) -> type[ConversableAgent]:
-    """The class of an agent; KeyError when the registry has none."""
-    return getattr(importlib.import_module(AGENTS[name]), name)
+    """The class of an agent.
+
+    Raises:
+        LookupError: there is no such module or class; the message says which file is to have it.
+    """
+    module = find_module(name)
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        raise LookupError(f"{module.replace('.', '/')}.py is not there; it must have the class {name}") from error
+    except AttributeError as error:
+        raise LookupError(f"{module.replace('.', '/')}.py has no class {name}") from error
 
 
 def build_agent(name: str, ports: Ports) -> ConversableAgent:
@@ -32,6 +46,6 @@ def find_hosted(service: str) -> str:
         LookupError: the topology gives it none.
     """
     for agent in topology.load().agents:
-        if agent.function == service and agent.name in AGENTS:
+        if agent.function == service and agent.asked_by:
             return agent.name
-    raise LookupError(f"no agent of topology.yaml names the function {service!r} and is in agents/swarm/registry.py")
+    raise LookupError(f"no agent of topology.yaml that somebody may ask has the function {service!r}")

@@ -31,7 +31,7 @@ from agents.tools.task_store import TaskStore
 from schemas.messages import Status, StepResult, facts_key, result_key, status_key
 
 DUE_KEY = "swarm:due"
-SWEPT = 1000  # open tasks that one sweep looks at; the next one sees the rest
+SWEPT = 10_000  # open tasks that one sweep makes due; what is beyond is looked at by its own due time
 
 
 class Tasks:

@@ -81,7 +81,7 @@ class Wire:
         asks, asked = message.source_agent, self.agent
         if message.kind is Kind.RESPONSE:
             asks, asked = asked, asks
-        if asked not in known[asks].may_ask:
+        if asks not in known[asked].asked_by:
             return f"{asks} may not ask {asked}; topology.yaml says who may"
         return ""
 

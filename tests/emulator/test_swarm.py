@@ -185,6 +185,28 @@ def test_a_moment_becomes_one_email_with_every_step_on_record(outside: Outside) 
     assert len(outside.mails("ann@shop.example")) == 1
 
 
+def test_a_question_is_planned_answered_and_sends_nothing(outside: Outside) -> None:
+    """Prevents: a plan that is made but not followed, an answer without its evidence, and a question that writes emails."""
+    user_id = _person(outside, email="una@shop.example", language="en")
+    moment = rows.Moment(
+        moment_id=derive_id("goal", user_id),
+        kind="goal",
+        user_id=user_id,
+        detected_at=datetime.now(UTC),
+        data=msgspec.json.encode({"goal": "Why did this customer's engagement fall?"}).decode(),
+    )
+    outside.publish("moments", rows.encode(moment))
+    task_id = derive_id(moment.moment_id, "pursue_goal")
+    told = wait_for(_ended(outside, task_id), "the end of the task")
+    outcome = msgspec.json.decode(str(outside.blackboard.get(result_key(task_id, "MasterOrchestratorAgent"))))
+    assert told == "COMPLETED", outcome
+    assert outcome["result"]["answer"]
+    assert set(outcome["result"]["evidence"]) <= {"history", "offer"}
+    asked = "SELECT action FROM argo.agent_messages WHERE parentTaskId = @t AND kind = 'request'"
+    wait_for(lambda: len(outside.select(asked, t=task_id)) == 4, "the plan, its two steps and the conclusion")
+    assert not outside.mails("una@shop.example")
+
+
 def test_a_summary_knows_what_the_warehouse_knows(outside: Outside) -> None:
     """Prevents: a statement that BigQuery takes but that counts or orders wrongly."""
     user_id = make_person(outside, email="cho@shop.example", language="ko-KR", country="KR")

@@ -41,7 +41,8 @@ class FaultyCloud:
     @contextmanager
     def stopped(self, *names: str) -> Generator[None]:
         """These services' processes get no processor (SIGSTOP), then go on: connections hang and nothing is lost."""
-        pids = [self._find_pid(name) for name in names]
+        # A service that is being brought back has no process; 0 would stop ourselves.
+        pids = [pid for pid in map(self._find_pid, names) if pid]
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
         try:
@@ -79,7 +80,7 @@ class FaultyCloud:
 
 
 @contextmanager
-def start_faulty_cloud(directory: Path) -> Generator[FaultyCloud]:
+def start_faulty_cloud(directory: Path, flags: tuple[str, ...] = ()) -> Generator[FaultyCloud]:
     """A cloud whose clients of Pub/Sub all go through the proxy, by PUBSUB_EMULATOR_HOST; the environment is set for ours too."""
     before = dict(os.environ)
     port = find_free_port()
@@ -89,7 +90,7 @@ def start_faulty_cloud(directory: Path) -> Generator[FaultyCloud]:
         await_port(port)
         assert proxy.stdout is not None
         os.environ["PUBSUB_EMULATOR_HOST"] = f"{HOST}:{int(proxy.stdout.readline())}"
-        with LaptopCloud(directory) as cloud:
+        with LaptopCloud(directory, flags=flags) as cloud:
             os.environ.update(cloud.env)
             yield FaultyCloud(cloud, pubsub, proxy)
     finally:
@@ -97,7 +98,7 @@ def start_faulty_cloud(directory: Path) -> Generator[FaultyCloud]:
         os.environ.update(before)
         for process in (proxy, pubsub):
             process.kill()
-            process.wait()
+            process.communicate()  # waits, and closes its pipes
 
 
 def start_module(name: str, *arguments: str) -> subprocess.Popen[str]:

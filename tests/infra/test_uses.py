@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from agents.replay import find_routes
-from agents.swarm.registry import AGENTS
+from agents.swarm.registry import find_module
 from schemas import topology
 from schemas.topology import Function, Job
 from tests.infra.reach import Evidence, Place, reach, read_modules
@@ -57,8 +57,8 @@ def find_roots(access: Function | Job) -> list[Place]:
     if isinstance(access, Job):
         return [(f"functions.jobs.{access.name}", "run")]
     target = read_modules()["functions.main"].imported[access.target].rpartition(".")
-    hosted = [agent.name for agent in NAMED.agents if agent.function == access.name and agent.name in AGENTS]
-    agents = [(AGENTS[name], name) for name in hosted if access.target == "agent"]
+    hosted = [agent.name for agent in NAMED.agents if agent.function == access.name]
+    agents = [(find_module(name), name) for name in hosted if access.target == "agent"]
     return [(target[0], target[2]), *agents]
 
 

@@ -32,7 +32,7 @@ from schemas.messages import AgentMessage, Json, Spent, derive_id, status_key
 
 START = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 EMAIL: Json = {"subject": "s", "text": "t {{unsubscribe}}", "html": "<p>{{unsubscribe}}</p>", "productId": "p1"}
-AGENTS = ("UserContextAgent", "RecommendationAgent", "CreativeContentAgent", "SecurityGuardianAgent")
+AGENTS = tuple(agent.name for agent in topology.load().agents if agent.asked_by)
 OUTPUTS: Mapping[str, Json] = {
     "summarise": {"userId": "u1", "language": "en"},
     "choose": {"productId": "p1", "name": "Lamp", "reason": "r"},

@@ -203,6 +203,7 @@ def test_a_sweep_finishes_what_was_orphaned() -> None:
     world.orchestrator.take_moment(make_moment())
     world.new_messages()
     world.board.empty()
+    world.heard.add("ticks")
     world.ticking.take_tick(msgspec.json.encode(Tick(sweep=True)))
     assert world.bus.on("ticks"), "the clock goes again"
     world.deliver()

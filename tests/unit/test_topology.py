@@ -48,7 +48,7 @@ def set_first(kind: str, **values: Any) -> Change:
         (set_first("functions", secrets=["none-such"]), "'none-such', which is not"),
         (set_first("jobs", pulls=["none-such"]), "'none-such', which is not among subscriptions"),
         (set_first("jobs", pulls=["actions-act"]), "pulls 'actions-act', which is not a pull subscription"),
-        (set_first("agents", may_ask=["GhostAgent"]), "'GhostAgent', which is not"),
+        (set_first("agents", asked_by=["GhostAgent"]), "'GhostAgent', which is not"),
         (set_first("topics", name="ab"), r"topics\[0\].name"),
     ],
 )  # fmt: skip
