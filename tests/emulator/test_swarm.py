@@ -187,7 +187,7 @@ def test_a_moment_becomes_one_email_with_every_step_on_record(outside: Outside) 
 
 def test_a_question_is_planned_answered_and_sends_nothing(outside: Outside) -> None:
     """Prevents: a plan that is made but not followed, an answer without its evidence, and a question that writes emails."""
-    user_id = _person(outside, email="una@shop.example", language="en")
+    user_id = make_person(outside, email="una@shop.example", language="en")
     moment = rows.Moment(
         moment_id=derive_id("goal", user_id),
         kind="goal",
@@ -197,7 +197,7 @@ def test_a_question_is_planned_answered_and_sends_nothing(outside: Outside) -> N
     )
     outside.publish("moments", rows.encode(moment))
     task_id = derive_id(moment.moment_id, "pursue_goal")
-    told = wait_for(_ended(outside, task_id), "the end of the task")
+    told = wait_for(ended_task(outside, task_id), "the end of the task")
     outcome = msgspec.json.decode(str(outside.blackboard.get(result_key(task_id, "MasterOrchestratorAgent"))))
     assert told == "COMPLETED", outcome
     assert outcome["result"]["answer"]
