@@ -69,6 +69,10 @@ bench: $(STAMP) ## measure (build/bench): make bench NAME=swarm | chaos | collec
 bench-start: $(STAMP) ## measure how long each function takes to its first answer, on one CPU (build/bench/start.json)
 	@PYTHONPATH=pulumi $(BIN)/python -m tests.benchmarks.start
 
+evaluate: $(STAMP) ## the recommender beside single models, ours by stage: make evaluate DATA=online-retail (or any file of events)
+	@test -n "$(DATA)" || { echo "which data? make evaluate DATA=online-retail | rees46-slice | gowalla-lightgcn | path/to/events.ndjson"; exit 2; }
+	@$(BIN)/python -m tests.benchmarks.evaluate $(DATA) $(ARGS)
+
 render: $(STAMP) ## rewrite what is made from the contracts: tables, JSON Schemas, golden stacks, the image's lock
 	@$(BIN)/python -m schemas.render
 	@cd pulumi && ../$(BIN)/python -m policy.golden && ../$(BIN)/python -m image.lock
@@ -95,4 +99,4 @@ clean: ## stop the laptop cloud, remove .venv and build
 	@test ! -x $(BIN)/python || { $(RUN) down; $(RUN) down --dir build/demo; } > /dev/null
 	@rm -rf $(VENV) build
 
-.PHONY: help setup demo up down status job replay requalify logs trace check test bench bench-start render preview deploy bill lock clean
+.PHONY: help setup demo up down status job replay requalify logs trace check test bench bench-start evaluate render preview deploy bill lock clean
