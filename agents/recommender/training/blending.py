@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ CUT = 20
 DEPTH = 100  # of each signal's list, for the pool to learn from
 STEPS = (0.5, 0.25, 0.1, 0.05)
 ROUNDS = 12  # of each step size, at most
+Value = TypeVar("Value", bound=np.generic)
 _DISCOUNTS = 1 / np.log2(np.arange(2, CUT + 2))
 
 
@@ -37,7 +39,7 @@ class Blend:
     sources: Sequence[str]
 
     def score(self, users: Ints) -> Floats:
-        """Scores of all items, (people, items); -inf for what no source brings and for what the person knows."""
+        """Scores of all items, (people, items), above 0; -inf for what no source brings and for what the person knows."""
         total = np.zeros((len(users), self.split.train.shape[1]), np.float32)
         chosen = np.zeros(total.shape, dtype=np.bool_)
         for name, model in self.models.items():
@@ -45,7 +47,7 @@ class Blend:
             total += np.float32(self.weights.get(name, 0.0)) * scores
             if name in self.sources:
                 choose_best(scores, self.split, users, chosen)
-        return np.where(chosen, total, np.float32(-np.inf))
+        return _lift(total, chosen)
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,12 @@ def _pool_block(models: Mapping[str, Model], split: Split, sources: Sequence[str
     )
 
 
-def _widen(values: NDArray[np.generic], width: int) -> NDArray[np.generic]:
+def _lift(scores: Floats, chosen: Flags) -> Floats:
+    """The chosen ones moved above 0, in their order: a negative weight must not read as 'brought by nobody' further on."""
+    lowest = np.min(scores, axis=1, keepdims=True, initial=np.float32(np.inf), where=chosen)
+    return np.where(chosen, scores - np.where(np.isfinite(lowest), lowest, 0) + np.float32(1e-6), np.float32(-np.inf))
+
+
+def _widen(values: NDArray[Value], width: int) -> NDArray[Value]:
     padding = [(0, 0), (0, width - values.shape[1]), *[(0, 0)] * (values.ndim - 2)]
     return np.pad(values, padding)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, diags_array
 
 from agents.recommender.training.events import ORDERED, Events, Floats
@@ -39,16 +42,21 @@ def damp_popular(matrix: csr_matrix, power: float) -> csr_matrix:
     """Each column divided by its number of people, against the median's, to a power."""
     if not power:
         return matrix
-    people = np.maximum(np.asarray((matrix > 0).sum(axis=0), dtype=np.float32).ravel(), 1)
+    people = np.maximum(np.asarray(matrix.count_nonzero(axis=0), dtype=np.float32), 1)
     return scale_columns(matrix, (people / np.median(people)) ** np.float32(-power))
 
 
-def scale_rows(matrix: csr_matrix, factors: Floats) -> csr_matrix:
+def shape_of(matrix: csr_matrix) -> tuple[int, int]:
+    """(rows, columns); scipy's types leave it open."""
+    return cast("tuple[int, int]", matrix.shape)
+
+
+def scale_rows(matrix: csr_matrix, factors: NDArray[np.floating[Any]]) -> csr_matrix:
     """Each row times its factor."""
     return csr_matrix(diags_array(factors.astype(np.float32)) @ matrix)
 
 
-def scale_columns(matrix: csr_matrix, factors: Floats) -> csr_matrix:
+def scale_columns(matrix: csr_matrix, factors: NDArray[np.floating[Any]]) -> csr_matrix:
     """Each column times its factor."""
     return csr_matrix(matrix @ diags_array(factors.astype(np.float32)))
 
@@ -80,8 +88,9 @@ def pair_columns(matrix: csr_matrix, count: int) -> csr_matrix:
 
 def keep_largest(matrix: csr_matrix, count: int) -> csr_matrix:
     """At most the `count` largest entries of each row (ties: the lower column)."""
-    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
-    order = np.lexsort((matrix.indices, -matrix.data, rows))
-    place = np.arange(len(order)) - matrix.indptr[rows[order]]
+    starts = np.asarray(matrix.indptr)
+    rows = np.repeat(np.arange(shape_of(matrix)[0]), np.diff(starts))
+    order = np.lexsort((matrix.indices, np.negative(matrix.data), rows))
+    place = np.arange(len(order)) - starts[rows[order]]
     kept = np.sort(order[place < count])
     return csr_matrix((matrix.data[kept], (rows[kept], matrix.indices[kept])), shape=matrix.shape)

@@ -18,12 +18,12 @@ def ndcg(hits: Flags, relevant: Ints, cut: int) -> Values:
     """Binary gains, log2 discount, the ideal list being all of the person's relevant items, cut."""
     discounts = 1 / np.log2(np.arange(2, cut + 2))
     ideal = np.concatenate([[0.0], np.cumsum(discounts)])[np.minimum(relevant, cut)]
-    return (hits[:, :cut] * discounts[: hits.shape[1]]).sum(axis=1) / ideal
+    return np.asarray((hits[:, :cut] * discounts[: hits.shape[1]]).sum(axis=1) / ideal, dtype=np.float64)
 
 
 def recall(hits: Flags, relevant: Ints, cut: int) -> Values:
     """The share of the person's relevant items within the cut."""
-    return hits[:, :cut].sum(axis=1) / relevant
+    return np.asarray(hits[:, :cut].sum(axis=1) / relevant, dtype=np.float64)
 
 
 def hit_rate(hits: Flags, relevant: Ints, cut: int) -> Values:  # noqa: ARG001 -- one signature for all

@@ -14,6 +14,7 @@ from agents.recommender.training.matrices import (
     pair_columns,
     scale_columns,
     scale_rows,
+    shape_of,
     sum_columns,
     sum_rows,
 )
@@ -78,11 +79,11 @@ class PartModel:
 
 def fit_ease_within(matrix: csr_matrix, regularisation: float, side: int = EASE_SIDE) -> Ease | PartModel:
     """EASE where its shorter side is at most `side`; else over the `side` most popular items, and only those score."""
-    if min(matrix.shape) <= side:
+    if min(shape_of(matrix)) <= side:
         return fit_ease(matrix, regularisation)
     chosen = np.sort(np.argsort(-sum_columns(matrix), kind="stable")[:side]).astype(np.int32)
     part = fit_ease(csr_matrix(matrix[:, chosen]), regularisation)
-    return PartModel(model=part, chosen=chosen, items=matrix.shape[1])
+    return PartModel(model=part, chosen=chosen, items=shape_of(matrix)[1])
 
 
 def fit_ease(matrix: csr_matrix, regularisation: float) -> Ease:
@@ -91,7 +92,7 @@ def fit_ease(matrix: csr_matrix, regularisation: float) -> Ease:
     Raises:
         NotPositive: the regularisation is too small.
     """
-    people, items = matrix.shape
+    people, items = shape_of(matrix)
     over_people = people < items
     gram = csr_matrix(matrix @ matrix.T) if over_people else csr_matrix(matrix.T @ matrix)
     inverse = _invert(gram, regularisation)
@@ -102,8 +103,8 @@ def fit_ease(matrix: csr_matrix, regularisation: float) -> Ease:
 def _own_of_people(matrix: csr_matrix, inverse: Floats, regularisation: float) -> Floats:
     """The diagonal of (X'X + aI)^-1 = (I - X' M X) / a, from M over people (Woodbury)."""
     columns = csr_matrix(matrix.T)
-    bound = np.zeros(columns.shape[0], np.float32)
-    for item in range(columns.shape[0]):
+    bound = np.zeros(shape_of(columns)[0], np.float32)
+    for item in range(shape_of(columns)[0]):
         start, end = columns.indptr[item], columns.indptr[item + 1]
         people, weights = columns.indices[start:end], columns.data[start:end]
         bound[item] = weights @ (inverse[np.ix_(people, people)] @ weights)
@@ -111,15 +112,16 @@ def _own_of_people(matrix: csr_matrix, inverse: Floats, regularisation: float) -
 
 
 def _invert(gram: csr_matrix, regularisation: float) -> Floats:
-    size = gram.shape[0]
+    factorise, invert = lapack.get_lapack_funcs(("potrf", "potri"), dtype=np.float32)  # in place: no second matrix
+    size = shape_of(gram)[0]
     full = np.zeros((size, size), dtype=np.float32, order="F")
     rows = np.repeat(np.arange(size), np.diff(gram.indptr))
     full[rows, gram.indices] = gram.data
     full[np.diag_indices(size)] += np.float32(regularisation)
-    full, failed = lapack.spotrf(full, lower=1, clean=0, overwrite_a=1)
+    full, failed = factorise(full, lower=1, clean=0, overwrite_a=1)
     if failed:
         raise NotPositive(f"EASE with regularisation {regularisation}: the matrix is not positive definite; raise it")
-    full, failed = lapack.spotri(full, lower=1, overwrite_c=1)
+    full, failed = invert(full, lower=1, overwrite_c=1)
     for start in range(0, size, 1024):  # the upper half mirrors the lower, a block at a time, without a second matrix
         end = min(start + 1024, size)
         full[start:end, end:] = full[end:, start:end].T
@@ -135,7 +137,7 @@ def fit_item_knn(matrix: csr_matrix, neighbours: int, shrink: float) -> LinearMo
     # More than asked for, because the shrinkage changes the order.
     links = pair_columns(scale_columns(matrix, 1 / norms), neighbours * 4 if shrink else neighbours)
     if shrink:
-        rows = np.repeat(np.arange(links.shape[0]), np.diff(links.indptr))
+        rows = np.repeat(np.arange(shape_of(links)[0]), np.diff(links.indptr))
         both = norms[rows] * norms[links.indices]
         links.data = links.data * both / (both + np.float32(shrink))
         links = keep_largest(links, neighbours)

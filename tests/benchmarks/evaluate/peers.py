@@ -77,8 +77,8 @@ def _fit_lightfm(events: Events, values: Values) -> Model:
 
 _BPR_GRID: Grid = [
     {"factors": factors, "rate": rate, "iterations": iterations}
-    for iterations in (100, 300)
-    for rate in (0.05, 0.02, 0.1)
+    for iterations in (60, 200)
+    for rate in (0.02, 0.05, 0.1)
     for factors in (64, 128)
 ]
 _LIGHTFM_GRID: Grid = [{"factors": factors, "iterations": count} for count in (30, 100) for factors in (64, 128, 32)]
