@@ -60,10 +60,12 @@ def make_plan(settings: Settings, topology: Topology, ports: Ports) -> Plan:
     own_graph = "graph" not in find_external(settings.environ)
     credentials = make_credentials(settings.environ, own_graph=own_graph)
     smtp_port = ports.take("smtp")
-    stores = plan_stores(settings, ports, credentials, smtp_port)
+    storage_api_port = ports.take("bigquery-grpc")
+    stores = plan_stores(settings, ports, credentials, smtp_port, storage_api_port)
     function_ports = {function.name: ports.take(function.name) for function in topology.functions}
 
     addresses = {store.name: store.endpoint for store in stores} | {"smtp": str(smtp_port)}
+    addresses["bigquery-grpc"] = f"{HOST}:{storage_api_port}"
     shared = {"ARGO_DATASET": topology.dataset, **_name_addresses(settings, addresses)}
     shared |= {url_variable(name): f"http://{HOST}:{port}" for name, port in function_ports.items()}
     if "links" in function_ports:  # what messages lead people to; in the cloud its public name
@@ -112,6 +114,7 @@ def _name_addresses(settings: Settings, addresses: Mapping[str, str]) -> dict[st
         "FIRESTORE_EMULATOR_HOST": addresses["firestore"],
         "STORAGE_EMULATOR_HOST": addresses["storage"],
         "BIGQUERY_EMULATOR_HOST": addresses["bigquery"],
+        "BIGQUERY_STORAGE_ENDPOINT": addresses["bigquery-grpc"],
         "SECRET_MANAGER_ENDPOINT": addresses["secretmanager"],
         "GOOGLE_GEMINI_BASE_URL": addresses["gemini"],
         "ARGO_IDENTITY_CERTS_URL": f"{addresses['identity']}/certs",

@@ -60,7 +60,9 @@ def module_command(module: str, **options: object) -> tuple[str, ...]:
     return sys.executable, "-m", module, *flags
 
 
-def plan_stores(settings: Settings, ports: Ports, credentials: Credentials, smtp_port: int) -> list[Service]:
+def plan_stores(
+    settings: Settings, ports: Ports, credentials: Credentials, smtp_port: int, storage_api_port: int
+) -> list[Service]:
     """Every store, from outside where the shell names one that runs already."""
     external = find_external(settings.environ)
     own: dict[str, Callable[[], Service]] = {
@@ -70,7 +72,7 @@ def plan_stores(settings: Settings, ports: Ports, credentials: Credentials, smtp
         "redis": lambda: _plan_redis(settings, ports),
     }
     stores = [_plan_outside(name, external[name]) if name in external else make() for name, make in own.items()]
-    stores.append(_plan_warehouse(settings, ports))
+    stores.append(_plan_warehouse(settings, ports, storage_api_port))
     stores += [
         _plan_stand_in("storage", ports, url=True),
         _plan_stand_in("secretmanager", ports),
@@ -149,8 +151,8 @@ def _plan_redis(settings: Settings, ports: Ports) -> Service:
     )
 
 
-def _plan_warehouse(settings: Settings, ports: Ports) -> Service:
-    port, grpc_port = ports.take("bigquery"), ports.take("bigquery-grpc")
+def _plan_warehouse(settings: Settings, ports: Ports, grpc_port: int) -> Service:
+    port = ports.take("bigquery")
     folder = settings.directory / "data" / "bigquery"
     flags: dict[str, object] = {"port": port, "grpc_port": grpc_port, "project": PROJECT, "data_dir": folder}
     return Service(

@@ -316,6 +316,39 @@ class Candidate(Row, frozen=True, kw_only=True):
     trained_at: Annotated[datetime, Meta(tz=True, description="When the training run began")]
 
 
+class Touch(Row, frozen=True, kw_only=True):
+    """One product of one event, as a training run saw it (table touches), written and read by the job train_candidates."""
+
+    version: Annotated[str, Meta(description="The training run that it was gathered for")]
+    trained_at: Annotated[datetime, Meta(tz=True, description="When that run began")]
+    user_id: Annotated[Id, Meta(description="The person behind the event (interactions.person_id)")]
+    product_id: Annotated[Id, Meta(description="Touched product")]
+    kind: Annotated[str, Meta(description="The event's type: order_completed, product_added or product_viewed")]
+    touched_at: Annotated[datetime, Meta(tz=True, description="When it happened")]
+    quantity: Annotated[int, Meta(description="1 where the event says none")]
+    session_id: Annotated[Id, Meta(description="The client's visit, where it names one")] | None = None
+    category: Annotated[str, Meta(description="The product's category, as far as is known")] | None = None
+
+
+class ModelRun(Row, frozen=True, kw_only=True):
+    """One training run (table model_runs): what it chose, how good it was, and whether its candidates were taken."""
+
+    version: Annotated[str, Meta(description="Of the candidates that it made")]
+    trained_at: Annotated[datetime, Meta(tz=True, description="When it began")]
+    backend: Annotated[str, Meta(description="What trained: implicit (an ensemble around ALS)")]
+    accepted: Annotated[bool, Meta(description="Whether its candidates replaced the last good ones")]
+    reason: Annotated[str, Meta(description="Why not; empty when accepted")]
+    events: Annotated[int, Meta(description="Touches learned from")]
+    people: Annotated[int, Meta(description="People among them")]
+    products: Annotated[int, Meta(description="Products among them")]
+    candidates: Annotated[int, Meta(description="Candidates made, loaded only when accepted")]
+    validation_people: Annotated[int, Meta(description="People asked in the temporal validation split")]
+    validation_ndcg: Annotated[float, Meta(description="NDCG@20 of stage 1 on the validation split")]
+    popularity_ndcg: Annotated[float, Meta(description="NDCG@20 of popularity on the same split")]
+    seconds: Annotated[float, Meta(description="Choosing, fitting and ranking")]
+    settings: Annotated[JsonText, Meta(description="Hyper-parameters of every signal, weights of both stages")]
+
+
 class Delivery(Row, frozen=True, kw_only=True):
     """A whole message with its metadata, as a BigQuery subscription with write_metadata keeps it."""
 
@@ -377,6 +410,8 @@ TABLES: dict[str, Table] = {
     "candidates": Table(
         row=Candidate, description="Stage 1, every training run", partition="trained_at", cluster=("user_id",)
     ),
+    "touches": Table(row=Touch, description="What stage 1 learned from, for a day", partition="trained_at"),
+    "model_runs": Table(row=ModelRun, description="Training runs of stage 1, good and refused", partition="trained_at"),
     "agent_bus": Table(
         row=Delivery,
         description="Every word between agents; query the view agent_messages instead",

@@ -15,7 +15,7 @@ from agents.recommender.paths import Relevance
 # So paths decide between neighbours and explain; they do not improve the hits yet.
 FUSION_CONSTANT = 10
 PATH_WEIGHT = 0.25
-POPULAR_SCORE = 0.000001  # what candidates.sql gives at most to what it only filled up with
+POPULAR_SCORE = 0.000001  # what training (run.py) gives at most to what it only filled up with
 
 
 def rank_items(candidates: list[Candidate], relevance: Mapping[str, Relevance], limit: int) -> list[Item]:

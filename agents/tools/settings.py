@@ -34,6 +34,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     llm_url: str = ""
     llm_audience: str = ""
     secret_manager_endpoint: str = ""
+    bigquery_storage_endpoint: str = ""
     identity_certs_url: str = "https://www.googleapis.com/oauth2/v1/certs"
     vertex_location: str = "global"
     default_model: str = "gemini-3.8-flash"
@@ -56,6 +57,7 @@ _VARIABLES = {
     "llm_url": "ARGO_LLM_URL",
     "llm_audience": "ARGO_LLM_AUDIENCE",
     "secret_manager_endpoint": "SECRET_MANAGER_ENDPOINT",
+    "bigquery_storage_endpoint": "BIGQUERY_STORAGE_ENDPOINT",
     "identity_certs_url": "ARGO_IDENTITY_CERTS_URL",
     "vertex_location": "GOOGLE_CLOUD_LOCATION",
     "default_model": "ARGO_DEFAULT_MODEL",

@@ -89,7 +89,7 @@ def _run(sql: str, parameters: Mapping[str, Parameter], wait_seconds: float) -> 
 
     retry = DEFAULT_RETRY.with_timeout(RETRY_SECONDS)
     # Not query_and_wait: bqemulator reports a refused statement inside a 200, which that takes for an empty answer.
-    job = _client().query(sql, job_config=_job_config(parameters), timeout=REQUEST_SECONDS, retry=retry)
+    job = client().query(sql, job_config=_job_config(parameters), timeout=REQUEST_SECONDS, retry=retry)
     rows = job.result(timeout=wait_seconds, retry=retry)
     return rows, job.num_dml_affected_rows or 0  # pyright: ignore[reportReturnType] -- only a script's child has no rows
 
@@ -109,7 +109,8 @@ def _job_config(parameters: Mapping[str, Parameter]) -> QueryJobConfig:
 
 
 @once
-def _client() -> Client:
+def client() -> Client:
+    """The process's one client, for agents.tools.whole_tables too."""
     from google.cloud.bigquery import Client
 
     named = topology.load()

@@ -1,16 +1,27 @@
-"""The job that trains stage 1 of the recommender: one statement, so that a bad run adds nothing."""
+"""The job that trains stage 1 of the recommender and loads its candidates, or leaves the last good ones and says why.
+
+Reads by BigQuery's Storage API, learns in this process (agents.recommender.training), writes by load jobs. Every run leaves a
+row in model_runs, the refused ones too.
+"""
 
 from __future__ import annotations
 
 import logging
-import time
 from datetime import UTC, datetime
 
-from agents.tools.warehouse import Warehouse, bigquery
+from agents.recommender.training.reading import read_events
+from agents.recommender.training.run import train
+from agents.tools.warehouse import Parameter, Warehouse, bigquery
+from agents.tools.whole_tables import WholeTables, whole_tables
+from schemas.rows import ModelRun
 from schemas.warehouse import model
 
 ORDERS = "SELECT COUNT(*) AS orders FROM argo.interactions WHERE event_type = 'order_completed'"
-INSERT = "INSERT INTO argo.candidates (user_id, product_id, rank, score, version, trained_at)\n"
+FORGET = "DELETE FROM argo.touches WHERE trained_at < TIMESTAMP_SUB(@trained_at, INTERVAL 1 DAY)"
+GATHER = "INSERT INTO argo.touches (version, trained_at, user_id, product_id, kind, touched_at, quantity, session_id, category)\n"
+LAST_COUNT = """
+SELECT candidates FROM argo.model_runs WHERE accepted QUALIFY ROW_NUMBER() OVER (ORDER BY trained_at DESC) = 1
+"""
 
 log = logging.getLogger(__name__)
 
@@ -19,23 +30,40 @@ class NothingToLearn(Exception):
     """There is no order to learn from; the candidates stay as they are."""
 
 
+class BadRun(Exception):
+    """The new candidates failed a check; the last good ones stay."""
+
+
 def run() -> None:
     """Train once."""
-    started = time.monotonic()
     try:
-        count = train(bigquery(), datetime.now(UTC))
-    except NothingToLearn as reason:
+        done = train_candidates(bigquery(), whole_tables(), datetime.now(UTC))
+    except (NothingToLearn, BadRun) as reason:
         raise SystemExit(f"train_candidates: {reason}") from reason
-    log.info("train_candidates: %d candidates in %.1f s", count, time.monotonic() - started)
+    log.info("train_candidates: %d candidates for %d people in %.1f s", done.candidates, done.people, done.seconds)
 
 
-def train(warehouse: Warehouse, now: datetime) -> int:
-    """Add one version of candidates; how many.
+def train_candidates(warehouse: Warehouse, tables: WholeTables, now: datetime) -> ModelRun:
+    """Add one version of candidates and the record of its run.
 
     Raises:
         NothingToLearn: no order has been completed yet.
+        BadRun: a check failed (agents.recommender.training.run.find_fault); the record is kept, the candidates are not.
     """
     rows = warehouse.query(ORDERS)
     if not rows or not rows[0]["orders"]:
         raise NothingToLearn("argo.interactions has no order_completed event; send some through collect first")
-    return warehouse.execute(INSERT + model("candidates").query, {"version": now.isoformat(), "trained_at": now})
+    version: dict[str, Parameter] = {"version": now.isoformat(), "trained_at": now}
+    warehouse.execute(FORGET, {"trained_at": now})
+    warehouse.execute(GATHER + model("touches").query, version)
+    events = read_events(tables.read_table("touches", f"version = '{now.isoformat()}'"))
+    last = warehouse.query(LAST_COUNT)
+    outcome = train(events, now, int(last[0]["candidates"]) if last else 0)
+    if outcome.run.accepted:
+        tables.load_rows("candidates", outcome.candidates)
+    tables.load_rows("model_runs", [outcome.run])
+    if not outcome.run.accepted:
+        raise BadRun(
+            f"{outcome.run.reason}; the last good candidates stay (argo.model_runs, version {now.isoformat()})"
+        )
+    return outcome.run

@@ -64,6 +64,8 @@ def _derive_one(access: Function | Job, dataset: str) -> Iterator[Grant]:
         yield Grant(holder=access.name, role="roles/bigquery.dataViewer", scope=Scope.DATASET, target=dataset)
         # A query is a job, and a job belongs to a project: there is nothing smaller to grant this on.
         yield Grant(holder=access.name, role="roles/bigquery.jobUser", scope=Scope.PROJECT)
+        if access.writes_tables:  # a job that reads whole tables, by the Storage API
+            yield Grant(holder=access.name, role="roles/bigquery.readSessionUser", scope=Scope.PROJECT)
     if "profiles" in access.stores:
         # Firestore knows grants on the project only; a condition narrows this one to the database.
         yield Grant(holder=access.name, role="roles/datastore.user", scope=Scope.DATABASE)

@@ -42,6 +42,7 @@ STATEMENTS = {
     "events for the graph": sync_graph.EVENTS.format(limit=1),
     "orders to learn from": train_candidates.ORDERS,
     **{question.name: question.query for question in warehouse.questions()},
+    "the last good run": train_candidates.LAST_COUNT,
     **{name: value for name, value in vars(user_context).items() if name.endswith("_SQL")},
 }
 _AGO = re.compile(r"now-(\d+)d")
@@ -91,9 +92,9 @@ def test_interactions_lose_no_column(analyser: Analyser) -> None:
     assert list(analyser.columns(QUERIES["interactions"].query)) == [*table, "person_id"]
 
 
-def test_candidates_fill_their_table(analyser: Analyser) -> None:
-    """Prevents: a model whose columns are not those that the job inserts."""
-    assert list(analyser.columns(QUERIES["candidates"].query)) == [field["name"] for field in _schema("candidates")]
+def test_touches_fill_their_table(analyser: Analyser) -> None:
+    """Prevents: a query whose columns are not those that the job inserts."""
+    assert list(analyser.columns(QUERIES["touches"].query)) == [field["name"] for field in _schema("touches")]
 
 
 def test_every_file_has_an_answer_to_be_held_to() -> None:

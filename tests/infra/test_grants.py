@@ -47,6 +47,7 @@ def wanted(graph: Graph, access: Function | Job, named: Topology) -> set[Right]:
     rights |= {("roles/run.invoker", name) for name in access.calls}
     if "warehouse" in access.stores:
         rights |= {("roles/bigquery.dataViewer", named.dataset), ("roles/bigquery.jobUser", "project")}
+        rights |= {("roles/bigquery.readSessionUser", "project")} if access.writes_tables else set()
     if "profiles" in access.stores:
         rights.add(("roles/datastore.user", "project"))
     if "models" in access.stores:

@@ -14,6 +14,7 @@ import pytest
 from agents.replay import find_routes
 from agents.swarm.registry import find_module
 from schemas import topology
+from schemas.rows import TABLES
 from schemas.topology import Function, Job
 from tests.infra.reach import Evidence, Place, reach, read_modules
 
@@ -80,9 +81,16 @@ def find_uses(access: Function | Job) -> Uses:
         writes_buckets=_find_buckets(found, WRITES),
         writes_tables=frozenset(
             table for evidence in found.values() for text in evidence.texts for table in WRITTEN.findall(text)
-        ),
+        )
+        | _find_loaded(found),
         pulls=any("SubscriberClient" in name for name in outside),
     )
+
+
+def _find_loaded(found: dict[Place, Evidence]) -> frozenset[str]:
+    """Tables named where something is loaded (agents.tools.whole_tables)."""
+    loading = [evidence for evidence in found.values() if "load_rows" in evidence.attributes]
+    return frozenset(table for evidence in loading for table in evidence.texts if table in TABLES)
 
 
 def _is_of(name: str, prefix: str) -> bool:

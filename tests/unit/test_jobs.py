@@ -11,9 +11,10 @@ import pytest
 
 from agents.tools.graph import FakeGraph
 from agents.tools.warehouse import FakeWarehouse, Parameter, Record
+from agents.tools.whole_tables import FakeTables
 from functions.jobs.__main__ import main
 from functions.jobs.sync_graph import BATCH_ROWS, sync
-from functions.jobs.train_candidates import NothingToLearn, train
+from functions.jobs.train_candidates import NothingToLearn, train_candidates
 from schemas import topology
 from schemas.messages import derive_id
 
@@ -64,15 +65,8 @@ def test_training_needs_an_order() -> None:
     """Prevents: an empty version of candidates that hides the last good one."""
     warehouse = FakeWarehouse({"COUNT(*)": [{"orders": 0}]})
     with pytest.raises(NothingToLearn, match="order_completed"):
-        train(warehouse, NOW)
+        train_candidates(warehouse, FakeTables(), NOW)
     assert len(warehouse.asked) == 1
-
-
-def test_training_is_one_statement_with_its_version() -> None:
-    """Prevents: half a version, or two runs that share one."""
-    warehouse = FakeWarehouse({"INSERT INTO argo.candidates": [{}, {}], "COUNT(*)": [{"orders": 1}]})
-    assert train(warehouse, NOW) == 2
-    assert warehouse.asked[1][1] == {"version": NOW.isoformat(), "trained_at": NOW}
 
 
 def test_a_slot_is_marked_after_its_last_event() -> None:

@@ -40,15 +40,15 @@ def fit_als(matrix: csr_matrix, settings: AlsSettings) -> FactorModel:
     """Implicit ALS (Hu, Koren, Volinsky 2008) on weights above 0."""
     from implicit.cpu.als import AlternatingLeastSquares
 
-    model: Any = AlternatingLeastSquares(
-        factors=settings.factors,
-        regularization=settings.regularisation,
-        alpha=settings.alpha,
-        iterations=settings.iterations,
-        random_state=SEED,
-        num_threads=0,
-    )
     with _single_blas():
+        model: Any = AlternatingLeastSquares(
+            factors=settings.factors,
+            regularization=settings.regularisation,
+            alpha=settings.alpha,
+            iterations=settings.iterations,
+            random_state=SEED,
+            num_threads=0,
+        )
         model.fit(matrix, show_progress=False)
     return FactorModel(people=np.asarray(model.user_factors), items=np.asarray(model.item_factors))
 

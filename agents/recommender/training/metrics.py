@@ -17,8 +17,9 @@ Values = NDArray[np.float64]
 def ndcg(hits: Flags, relevant: Ints, cut: int) -> Values:
     """Binary gains, log2 discount, the ideal list being all of the person's relevant items, cut."""
     discounts = 1 / np.log2(np.arange(2, cut + 2))
-    ideal = np.concatenate([[0.0], np.cumsum(discounts)])[np.minimum(relevant, cut)]
-    return np.asarray((hits[:, :cut] * discounts[: hits.shape[1]]).sum(axis=1) / ideal, dtype=np.float64)
+    ideal: Values = np.concatenate([[0.0], np.cumsum(discounts)])[np.minimum(relevant, cut)]
+    gained: Values = hits[:, :cut] @ discounts[: hits.shape[1]]
+    return np.divide(gained, ideal)
 
 
 def recall(hits: Flags, relevant: Ints, cut: int) -> Values:

@@ -1,0 +1,17 @@
+-- What stage 1 learns from: who touched which product when and how, of the two years up to the run. Parameters: version
+-- (STRING), trained_at (TIMESTAMP).
+SELECT
+  @version AS version,
+  @trained_at AS trained_at,
+  interactions.person_id AS user_id,
+  product.product_id AS product_id,
+  interactions.event_type AS kind,
+  interactions.event_timestamp AS touched_at,
+  COALESCE(product.quantity, 1) AS quantity,
+  interactions.session_id AS session_id,
+  COALESCE(product.category, catalog.category) AS category
+FROM argo.interactions AS interactions, UNNEST(interactions.products) AS product
+LEFT JOIN argo.product_catalog AS catalog ON catalog.product_id = product.product_id
+WHERE interactions.event_type IN ('order_completed', 'product_added', 'product_viewed')
+  AND interactions.person_id IS NOT NULL
+  AND interactions.event_timestamp > TIMESTAMP_SUB(@trained_at, INTERVAL 730 DAY)
