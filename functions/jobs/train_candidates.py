@@ -19,9 +19,7 @@ from schemas.warehouse import model
 ORDERS = "SELECT COUNT(*) AS orders FROM argo.interactions WHERE event_type = 'order_completed'"
 FORGET = "DELETE FROM argo.touches WHERE trained_at < TIMESTAMP_SUB(@trained_at, INTERVAL 1 DAY)"
 GATHER = "INSERT INTO argo.touches (version, trained_at, user_id, product_id, kind, touched_at, quantity, session_id, category)\n"
-LAST_COUNT = """
-SELECT candidates FROM argo.model_runs WHERE accepted QUALIFY ROW_NUMBER() OVER (ORDER BY trained_at DESC) = 1
-"""
+LAST_COUNT = "SELECT candidates AS last_count FROM argo.model_runs WHERE accepted ORDER BY trained_at DESC LIMIT 1"
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +56,7 @@ def train_candidates(warehouse: Warehouse, tables: WholeTables, now: datetime) -
     warehouse.execute(GATHER + model("touches").query, version)
     events = read_events(tables.read_table("touches", f"version = '{now.isoformat()}'"))
     last = warehouse.query(LAST_COUNT)
-    outcome = train(events, now, int(last[0]["candidates"]) if last else 0)
+    outcome = train(events, now, int(last[0]["last_count"]) if last else 0)
     if outcome.run.accepted:
         tables.load_rows("candidates", outcome.candidates)
     tables.load_rows("model_runs", [outcome.run])

@@ -33,6 +33,7 @@ TRAIN_SHARE = 0.8
 LARGE_PAIRS = 400_000  # from here on a fit takes long: fewer trials
 TRIALS, LARGE_TRIALS = 12, 4
 VALIDATION_PEOPLE = 3000
+UNLEARNED = {"ease": 1.0, "neighbours": 0.5, "popularity": 0.1}  # a first day's weights, when nobody came back yet
 log = logging.getLogger(__name__)
 
 
@@ -148,7 +149,7 @@ def _of_stage(models: Mapping[str, Model], stage: int) -> dict[str, Model]:
 def _weigh_stage_1(models: Mapping[str, Model], split: Split) -> tuple[dict[str, float], float]:
     first = _of_stage(models, 1)
     if not len(split.users):
-        return {"popularity": 1.0}, 0.0
+        return UNLEARNED, 0.0
     pool = make_pool(first, split, _list_sources(first))
     free = [name for name in first if SIGNALS[name].free]
     weights = learn_weights(pool, {}, free, list(first))
