@@ -11,7 +11,7 @@ from policy.graph import Graph, Resource
 BASIC = {"roles/owner", "roles/editor", "roles/viewer", "roles/browser"}
 EVERYBODY = {"allUsers", "allAuthenticatedUsers"}
 # Google knows no smaller thing to grant these on (infra/access.py says why); a role of our own is listed by its suffix.
-PROJECT_WIDE = {"roles/bigquery.jobUser", "roles/datastore.user"}
+PROJECT_WIDE = {"roles/bigquery.jobUser", "roles/bigquery.readSessionUser", "roles/datastore.user"}
 _ADMIN = re.compile(r"(?i)\.(admin|owner)$|Admin$|serviceAccountTokenCreator|serviceAccountUser")
 _SECRET_NAME = re.compile(r"(?i)password|secret|token|credential|(^|_)key$|api_?key")
 _SAFE_SECRET_NAMES = {"SECRET_MANAGER_ENDPOINT"}

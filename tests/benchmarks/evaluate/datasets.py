@@ -19,10 +19,11 @@ from typing import IO, Any, cast
 
 import numpy as np
 
-from agents.intake.files import is_readable, read_records
+from agents.intake.files import Place, is_readable, read_records
 from agents.intake.segment import to_snake_case
 from agents.recommender.training.collecting import KIND_OF_TYPE, Touch, collect_events
 from agents.recommender.training.events import ORDERED, Events
+from schemas.feed import File
 
 ROOT = Path(__file__).resolve().parents[3]
 # Beside the repository, or beside the folder of its worktrees.
@@ -105,7 +106,7 @@ def read_data(name: str) -> DataSet:
     if path.is_dir():
         return _read_split(path, title)
     if not is_readable(path.name):
-        raise Unusable(f"{path} must end in .ndjson, .jsonl or .csv (or one of these and .gz)")
+        raise Unusable(f"{path} must end in .ndjson, .jsonl, .json, .csv or .tsv (or one of these and .gz)")
     left_out: Counter[str] = Counter()
     events = collect_events(_read_touches(path, left_out))
     if not len(events):
@@ -140,8 +141,8 @@ def _open(path: Path) -> IO[bytes]:
 
 
 def _read_touches(path: Path, left_out: Counter[str]) -> Iterator[Touch]:
-    with path.open("rb") as stream:
-        for record in read_records(path.name, stream):
+    with _open(path) as stream:
+        for record in read_records(path.name, stream, File(), Place()):
             if not isinstance(record.value, dict):
                 left_out["not readable"] += 1
                 continue
