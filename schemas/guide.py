@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from schemas import rows, warehouse
+from schemas import warehouse
+from schemas.tables import TABLES
 
 Field = Mapping[str, Any]
 HEAD = """# The warehouse
@@ -38,7 +39,7 @@ def write_guide(tables: Mapping[str, Sequence[Field]], views: Mapping[str, Seque
     parts.append("## Views\n")
     parts += [_write_entry(query.name, query.description, views[query.name]) for query in others]
     parts.append("## Tables\n")
-    for name, table in sorted(rows.TABLES.items()):
+    for name, table in sorted(TABLES.items()):
         clustered = f", clustered by {', '.join(table.cluster)}" if table.cluster else ""
         about = f"{table.description}. Partitioned by day of `{table.partition}`{clustered}."
         parts.append(_write_entry(name, about, tables[name]))

@@ -15,6 +15,7 @@ from msgspec import inspect
 
 from schemas import analyser, evolution, guide, messages, protobuf, rows, topology
 from schemas.columns import unwrap
+from schemas.tables import TABLES, Table
 
 ROOT = Path(__file__).parent
 _SCALARS: dict[type[inspect.Type], str] = {
@@ -38,7 +39,7 @@ _DOCUMENTS: dict[str, Any] = {
 }
 
 
-def table_resource(table: rows.Table) -> dict[str, Any]:
+def table_resource(table: Table) -> dict[str, Any]:
     """The table as BigQuery's REST API takes it (https://cloud.google.com/bigquery/docs/reference/rest/v2/tables)."""
     struct = inspect.type_info(table.row)
     if not isinstance(struct, inspect.StructType):
@@ -79,7 +80,7 @@ def render_all() -> dict[Path, str]:
         schemas.analyser.Undescribed: a view's column that nothing describes.
     """
     files: dict[Path, Any] = {ROOT / "topology.schema.json": topology.json_schema()}
-    tables = {name: table_resource(table) for name, table in rows.TABLES.items()}
+    tables = {name: table_resource(table) for name, table in TABLES.items()}
     fields = {name: resource["schema"]["fields"] for name, resource in tables.items()}
     views = analyser.describe_views(fields)
     files |= {ROOT / "bigquery" / "tables" / f"{name}.json": resource for name, resource in tables.items()}
@@ -90,7 +91,7 @@ def render_all() -> dict[Path, str]:
         files[ROOT / "json" / f"{name}.schema.json"] = msgspec.json.schema(kind)
     texts = {path: json.dumps(content, indent=2, ensure_ascii=False) + "\n" for path, content in files.items()}
     for topic, table in protobuf.find_row_topics(topology.load()).items():
-        texts[ROOT / "proto" / f"{topic}.proto"] = protobuf.write_proto(rows.TABLES[table].row)
+        texts[ROOT / "proto" / f"{topic}.proto"] = protobuf.write_proto(TABLES[table].row)
     return texts | {ROOT.parent / "docs" / "warehouse.md": guide.write_guide(fields, views)}
 
 

@@ -15,7 +15,8 @@ from agents.tools import warehouse
 from agents.tools.once import once
 from agents.tools.settings import settings
 from schemas import topology
-from schemas.rows import TABLES, Row
+from schemas.rows import Row
+from schemas.tables import TABLES
 from schemas.warehouse import tables
 
 if TYPE_CHECKING:

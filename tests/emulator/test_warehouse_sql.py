@@ -22,9 +22,9 @@ from agents.recommender import candidates
 from agents.swarm import user_context
 from emulators.cloud import LaptopCloud
 from functions.jobs import sync_graph, train_candidates
-from schemas import rows as contracts
 from schemas import warehouse
 from schemas.analyser import Analyser
+from schemas.tables import TABLES
 from tests.emulator.cloud import cloud
 
 __all__ = ["cloud"]
@@ -204,5 +204,5 @@ def _order(field: dict[str, Any]) -> dict[str, Any]:
 
 
 def _schema(table: str) -> list[dict[str, Any]]:
-    assert table in contracts.TABLES
+    assert table in TABLES
     return next(found.fields for found in warehouse.tables() if found.name == table)

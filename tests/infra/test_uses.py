@@ -14,7 +14,7 @@ import pytest
 from agents.replay import find_routes
 from agents.swarm.registry import find_module
 from schemas import topology
-from schemas.rows import TABLES
+from schemas.tables import TABLES
 from schemas.topology import Function, Job
 from tests.infra.reach import Evidence, Place, reach, read_modules
 
