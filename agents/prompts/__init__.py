@@ -39,7 +39,7 @@ class WrittenEmail(Answer, frozen=True, kw_only=True):
 
 
 class Review(Answer, frozen=True, kw_only=True):
-    """review_message@1."""
+    """review_message."""
 
     approved: bool
     reasons: Annotated[list[str], Meta(description="Every reason against it; empty when approved")]
@@ -99,6 +99,7 @@ PROMPTS: Mapping[str, Prompt] = {
     "plan_steps@1": Prompt(data=frozenset({"goal", "agents", "limits"}), answer=PlannedSteps),
     "conclude_goal@1": Prompt(data=frozenset({"goal", "findings"}), answer=Conclusion),
     "review_message@1": Prompt(data=frozenset({"message"}), answer=Review),
+    "review_message@2": Prompt(data=frozenset({"message", "evidence"}), answer=Review),
 }
 
 

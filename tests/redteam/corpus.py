@@ -28,6 +28,7 @@ from schemas.messages import Json
 
 FOLDER = Path(__file__).parent
 CLEAN = "clean"
+HOSTS = frozenset({"shop.example"})
 
 
 class Base(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -127,7 +128,7 @@ def judge_email(change: Change, base: Base) -> str:
     reviewed = FakeGateway({f"review_message@{version}": {"approved": True, "reasons": []} for version in (1, 2)})
     task = msgspec.structs.replace(task, inputs={**task.inputs, "write_email": email})
     try:
-        SecurityGuardianAgent(_ports(), reviewed).review(task)
+        SecurityGuardianAgent(_ports(), reviewed, HOSTS).review(task)
     except StepFailed as refusal:
         return str(refusal)
     return ""
