@@ -23,10 +23,12 @@ _OLD = re.compile(r"^(?:old|previous|former|list|regular|before)_?price$|^price_
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """What may be stated. `names` are products'; `dates` are ends of an offer as (month, day)."""
+    """What may be stated. `names` are products'; `told` is what was told about them, in which another product may
+    be named; `dates` are ends of an offer as (month, day)."""
 
     user_id: str = ""
     names: tuple[str, ...] = ()
+    told: str = ""
     amounts: frozenset[Decimal] = frozenset()
     percents: frozenset[Decimal] = frozenset()
     dates: frozenset[tuple[int, int]] = frozenset()
@@ -53,14 +55,20 @@ def collect_evidence(
         amounts.add(old - product.price)
         percents.add(Decimal(round((1 - product.price / old) * 100)))
     recent = [recent.name for recent in context.recent_products] if context else []
+    names = sorted({product.name, *recent}, key=len, reverse=True)
     return Evidence(
         user_id=user_id,
-        names=tuple(sorted({product.name, *recent}, key=len, reverse=True)),
+        told="\n".join([*names, product.reason, *product.evidence, *filter(_is_text, moment.values())]),
+        names=tuple(names),
         amounts=frozenset(amounts),
         percents=frozenset(percents),
         dates=frozenset(_find_ends(moment)),
         discount=fallen or any(number > 0 for number in percents),
     )
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def _read_number(value: object) -> Decimal | None:

@@ -40,10 +40,15 @@ _REDIRECTS = re.compile(
 _LEADS = re.compile(r"//|\\|^\s*[a-z][a-z0-9+.-]*:|@|[\x00-\x1f]", re.IGNORECASE)
 
 
+def read_hosts(*addresses: str) -> Hosts:
+    """The hosts of the shop's own addresses."""
+    return frozenset(host for address in addresses if (host := urlsplit(address).hostname))
+
+
 def find_unsafe_links(plain: str, hosts: Hosts) -> Iterator[str]:
     """What is wrong with the links in a plain text (`reading.read_plain`), written openly or not."""
     for match in _WEB.finditer(plain):
-        yield from check_link(match.group().rstrip(".,;:!?)]}’”…、。"), hosts)
+        yield from check_link(match.group().rstrip(".,;:!?)]}’”…、。"), hosts)  # noqa: RUF001  # a quotation mark
     rest = leave_out_links(plain)
     if _SCHEME.search(rest):
         yield "a link that is not https"

@@ -16,30 +16,45 @@ _WORD_NUMBER = (
     r"(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|fifteen|twenty|thirty|forty|fifty|sixty|seventy|eighty"
     r"|ninety|hundred|thousand|a few|some)"
 )
-_CURRENCY = r"(?:us\$|[$€£¥₩]|usd|eur|gbp|krw|jpy|won|dollars?|euros?|pounds?(?! in)|bucks|cents?|quid|달러|유로|엔|파운드)"
-_MONEY = re.compile(
-    rf"(?<![\w]){_CURRENCY}\s?({_NUMBER})|(?<![\w.,])({_NUMBER})\s?{_CURRENCY}(?!\w)", re.IGNORECASE
+_CURRENCY = (
+    r"(?:us\$|[$€£¥₩]|usd|eur|gbp|krw|jpy|won|dollars?|euros?|pounds?(?! in)|bucks|cents?|quid|달러|유로|엔|파운드)"
 )
+_MONEY = re.compile(rf"(?<![\w]){_CURRENCY}\s?({_NUMBER})|(?<![\w.,])({_NUMBER})\s?{_CURRENCY}(?!\w)", re.IGNORECASE)
 _WON_END = r"(?=입니다|이|에|으로|을|짜리|부터|까지|대|은|만|도|의|$|[^\w가-힣]|\s)"
-_WON = re.compile(rf"(?<![\w.,])(?=[\d일이삼사오육칠팔구십백천만단돈])((?:[\d,.]+|[일이삼사오육칠팔구십백천만])(?:[\d,.일이삼사오육칠팔구십백천만\s])*)원{_WON_END}")
+_WON_NUMBER = r"[\d,.일이삼사오육칠팔구십백천만]"
+_WON = re.compile(rf"(?<![\w.,])({_WON_NUMBER}(?:[\s]?{_WON_NUMBER})*)\s?원{_WON_END}")
 _BARE = re.compile(
-    r"(?:\b(?:for|at|only|just|now|costs?|priced?|prices?|was|is|from|to|pay|of|than|instead|yours)\b\s?:?\s|[(:]\s?)(\d[\d,]*[.,]\d{2})"
+    r"(?:\b(?:for|at|only|just|now|costs?|priced?|prices?|was|is|from|to|pay|of|than|instead|yours)\b\s?:?\s|[(:]\s?)"
+    r"(\d[\d,]*[.,]\d{2})"
     r"(?![\d.,]*\d|\s?(?:p\.?m|a\.?m|cm|mm|m\b|km|kg|g\b|ml|l\b|inch|ft|h\b|o'?clock|%))",
     re.IGNORECASE,
 )
-_WORD_MONEY = re.compile(rf"\b{_WORD_NUMBER}(?:[\s-]{_WORD_NUMBER})*\s(?:dollars?|euros?|bucks|pounds? off|won|quid)\b", re.IGNORECASE)
-_SHARE = re.compile(r"(\S*?)\s?(?:%|\bpercent\b|\bper cent\b|\bpct\b|퍼센트|프로(?= ?(?:할인|세일|저렴|인하)))", re.IGNORECASE)
-_WORD_SHARE = re.compile(rf"\b{_WORD_NUMBER}[\s-](?:per ?cent|percent)\b|[일이삼사오육칠팔구십]+\s?(?:퍼센트|프로)", re.IGNORECASE)
+_WORD_MONEY = re.compile(
+    rf"\b{_WORD_NUMBER}(?:[\s-]{_WORD_NUMBER})*\s(?:dollars?|euros?|bucks|pounds? off|won|quid)\b", re.IGNORECASE
+)
+_SHARE = re.compile(
+    r"(\S*?)\s?(?:%|\bpercent\b|\bper cent\b|\bpct\b|퍼센트|프로(?= ?(?:할인|세일|저렴|인하)))", re.IGNORECASE
+)
+_WORD_SHARE = re.compile(
+    rf"\b{_WORD_NUMBER}[\s-](?:per ?cent|percent)\b|[일이삼사오육칠팔구십]+\s?(?:퍼센트|프로)", re.IGNORECASE
+)
 _MATERIAL = re.compile(
     r"(?<!\d)100\s?%\s(?:\w+\s)?(?:cotton|wool|linen|silk|oak|wood|leather|bamboo|paper|wax|beeswax|steel|jute|hemp|cashmere)\b"
     r"|(?<!\d)100\s?%\s?(?:면|린넨|울|실크|원목|가죽|대나무|밀랍)",
     re.IGNORECASE,
 )
 _OFFER = re.compile(
-    r"\b(?:off|discount\w*|price[ds]?|offer|sale|deal|save|reduced|cheaper|voucher|stays?|at \d|costs?)\b|%|할인|특가|가격|혜택|세일|원에"
+    r"\b(?:off|discount\w*|price[ds]?|offer|sale|deal|save|reduced|cheaper|voucher|stays?|at \d|costs?)\b"
+    r"|%|할인|특가|가격|혜택|세일|원에"
     r"|행사|이벤트", re.IGNORECASE,
 )  # fmt: skip
-_LAST = re.compile(r"\b(?:until|till|til|by|before|through|ends?|ending|expires?|last day|valid|only on)\b|까지|마감|종료", re.IGNORECASE)
+_LAST = re.compile(
+    r"\b(?:until|till|til|through|ends?|ending|expires?|last day|valid|only on)\b"
+    r"|\b(?:by|before) (?:the |this |next )?(?:\d|mon|tue|wed|thu|fri|sat|sun|jan|feb|mar|apr|may|jun|jul|aug"
+    r"|sep|oct|nov|dec|end|noon"
+    r"|midnight|week|tomorrow|tonight)|까지|마감|종료",
+    re.IGNORECASE,
+)
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTH = rf"({'|'.join(_MONTHS)})[a-z]*\.?"
 _DAY = r"(\d{1,2})(?:st|nd|rd|th)?"

@@ -33,19 +33,13 @@ class Page(HTMLParser):
         self.links: list[str] = []
         self.hidden: list[str] = []  # words of attributes
         self._shown: list[str] = []
-        self._joined: list[str] = []
         self._linked: list[str] = []
         self._anchors = 0
 
     @property
     def shown(self) -> str:
-        """The words as they stand, a blank where a paragraph ends."""
+        """The words as they stand, cut by paragraphs and not by tags within one."""
         return "".join(self._shown)
-
-    @property
-    def joined(self) -> str:
-        """The words with nothing between them: a word may be cut in pieces by tags."""
-        return "".join(self._joined)
 
     @property
     def linked(self) -> str:
@@ -77,7 +71,6 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self._shown.append(data)
-        self._joined.append(data)
         if self._anchors:
             self._linked.append(data)
 

@@ -12,6 +12,7 @@ import codecs
 import re
 import unicodedata
 from collections.abc import Iterator
+from functools import cache
 from html import unescape
 from urllib.parse import unquote
 
@@ -22,28 +23,31 @@ _TOKEN = re.compile(r"[A-Za-z0-9+/_=-]{12,}")
 _BLOB = re.compile(r"(?=[A-Za-z_+/]*\d)(?=[\d_+/]*[A-Za-z])[A-Za-z0-9+/_]{16,}=*")
 _SPELLED = re.compile(r"(?:(?<!\w)\w[ \t.\-_*·|/]{1,3}){4,}\w(?!\w)")
 _LEET = str.maketrans("013457@$!|", "oieastasil")
-_INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")  # by their category they are letters or marks
+_INVISIBLE = frozenset(
+    "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
+)  # by their category they are letters or marks
 _SYMBOLS = frozenset({"So", "Sk", "Mn", "Me"})
 # Letters of these scripts pass for Latin ones. A word of theirs belongs in a mail in one of their languages only.
 _LOOKALIKES = frozenset({"CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC", "LISU", "DESERET", "GEORGIAN"})
 _LANGUAGES = frozenset({"ru", "uk", "be", "bg", "sr", "mk", "kk", "ky", "mn", "tg", "el", "hy", "ka"})
 _UNITS = frozenset("µμΩπ")
+_PLAIN = {"’": "'", "‘": "'", "ı": "i", "ø": "o", "ł": "l", "đ": "d"}  # noqa: RUF001  # what they stand for
 
 
 def read_plain(text: str) -> str:
     """The text as it is meant: every layer of encoding gone, invisible characters gone, compatible letters made plain."""
-    normal = unicodedata.normalize("NFKC", decode(text))
+    decoded = decode(text)
+    if decoded.isascii() and (decoded.isprintable() or decoded.replace("\n", "").isprintable()):
+        return decoded
+    normal = unicodedata.normalize("NFKC", decoded)
     return "".join(letter for letter in normal if not _is_invisible(letter) or letter in "\n\t")
 
 
 def fold(text: str) -> str:
     """The plain text without the accents of Latin letters, for looking words up."""
-    return "".join(
-        letter
-        if "\uac00" <= letter <= "\ud7a3"
-        else "".join(part for part in unicodedata.normalize("NFKD", letter) if not unicodedata.combining(part))
-        for letter in text.replace("’", "'").replace("‘", "'").replace("ı", "i").replace("ø", "o").replace("ł", "l")
-    )
+    if text.isascii():
+        return text
+    return "".join(letter if letter.isascii() else _fold_letter(letter) for letter in text)
 
 
 def decode(text: str) -> str:
@@ -85,10 +89,21 @@ def find_hidden(text: str, language: str) -> Iterator[str]:
 
 def find_encoded(plain: str) -> Iterator[str]:
     """A key or a text that nobody can read; links must be left out before."""
-    if any(_is_blob(match.group()) for match in _BLOB.finditer(plain)) or _list_encoded(plain):
+    is_blob = any(_is_blob(match.group()) for match in _BLOB.finditer(plain))
+    if (
+        is_blob
+        or _list_encoded(plain)
+        or re.search(r"\b[a-zA-Z]*(?:[a-z][A-Z][a-zA-Z]*){4,}\b|\b[0-9a-f]{24,}\b", plain)
+    ):
         yield "encoded text or a key"
-    elif re.search(r"\b[a-zA-Z]*(?:[a-z][A-Z][a-zA-Z]*){4,}\b|\b[0-9a-f]{24,}\b", plain):
-        yield "encoded text or a key"
+
+
+@cache
+def _fold_letter(letter: str) -> str:
+    if "\uac00" <= letter <= "\ud7a3":  # Hangul would fall apart
+        return letter
+    parts = unicodedata.normalize("NFKD", _PLAIN.get(letter, letter))
+    return "".join(part for part in parts if not unicodedata.combining(part))
 
 
 def _is_blob(token: str) -> bool:
@@ -140,7 +155,9 @@ def _is_fine(text: str, place: int) -> bool:
 
 def _has_stacked_marks(normal: str) -> bool:
     """More marks on a letter than a language has, or a run of variation selectors, which can carry a text."""
-    return bool(re.search(r"[\u0300-\u036f\u1ab0-\u1aff\u20d0-\u20ff]{3}|[\ufe00-\ufe0f\U000e0100-\U000e01ef]{2}", normal))
+    return bool(
+        re.search(r"[\u0300-\u036f\u1ab0-\u1aff\u20d0-\u20ff]{3}|[\ufe00-\ufe0f\U000e0100-\U000e01ef]{2}", normal)
+    )
 
 
 def _is_lookalike(word: str, language: str) -> bool:

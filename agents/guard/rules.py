@@ -17,7 +17,7 @@ from agents.guard.numbers import find_wrong_numbers
 from agents.guard.page import Page, read_page
 from agents.guard.personal import find_personal
 from agents.guard.reading import find_encoded, find_hidden, read_plain
-from agents.guard.words import find_forbidden_words, leave_out_names
+from agents.guard.words import find_forbidden_words, find_strange_names, leave_out_names
 from agents.swarm.outputs import PRODUCT_LINK, UNSUBSCRIBE, ChosenProduct, Email
 
 MAX_SUBJECT = 150
@@ -33,20 +33,28 @@ _FOR_PROGRAMS = frozenset({"data or a statement of a program", "an internal id",
 def find_violations(email: Email, product: ChosenProduct, evidence: Evidence, hosts: Hosts) -> list[str]:
     """Every rule that an email breaks; empty means that the rules have nothing against it."""
     page = read_page(email.html)
-    found = [*_check_shape(email, product), *(f"html: {problem}" for problem in page.problems), *_check_places(email, page)]
+    found = [
+        *_check_shape(email, product),
+        *(f"html: {problem}" for problem in page.problems),
+        *_check_places(email, page),
+    ]
     seen = [
         ("subject", email.subject),
         ("text", _fill_places(email.text)),
-        ("html", _fill_places(page.shown)),
-        ("html", _fill_places(page.joined)),
+        *([] if page.shown.split() == email.text.split() else [("html", _fill_places(page.shown))]),
         *(("html", words) for words in page.hidden),
         ("imagePrompt", email.image_prompt),
     ]
     for where, text in seen:
         found += [f"{where}: {problem}" for problem in check_words(text, email.language, evidence, hosts)]
-        found += [f"{where}: markup in plain words" for _ in re.findall(r"<\s*/?\s*[a-z!?]", read_plain(text), re.I)[:1]]
+        found += [
+            f"{where}: markup in plain words" for _ in re.findall(r"<\s*/?\s*[a-z!?]", read_plain(text), re.I)[:1]
+        ]
     for link in page.links:
-        found += [f"html: {problem}" for problem in [*check_link(link, hosts), *find_personal(read_plain(link), evidence.user_id)]]
+        found += [
+            f"html: {problem}"
+            for problem in [*check_link(link, hosts), *find_personal(read_plain(link), evidence.user_id)]
+        ]
     return list(dict.fromkeys(found))
 
 
@@ -70,6 +78,7 @@ def check_words(text: str, language: str, evidence: Evidence, hosts: Hosts) -> I
     words = leave_out_links(plain)
     yield from find_encoded(words)
     yield from find_forbidden_words(words, evidence)
+    yield from find_strange_names(words, evidence)
     yield from find_wrong_numbers(leave_out_names(words, evidence), evidence)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +17,8 @@ from agents.guard.reading import fold, list_disguises, squeeze
 
 PATH = Path(__file__).with_name("words.yaml")
 PROMPT_RUN = 7  # so many words in a row as in a prompt of ours are no accident
+# What stands in quotation marks and looks like a product: capitals, or a word for a product behind it.
+_QUOTED = re.compile(r"[\"“”「『‘']([^\"“”」』‘’'\n]{3,120})[\"“”」』’'](\s?(?:상품|제품|세트))?")  # noqa: RUF001  # typographic quotation marks
 # Instructions whose letters were all set apart; only what no honest words give when their blanks are taken out.
 _SQUEEZED = re.compile(
     r"(?:ignore|disregard|forget|override|bypass)(?:all|any|every|the|these|those|your|my|of|previous|prior|above|earlier)+"
@@ -94,13 +96,28 @@ def find_forbidden_words(plain: str, evidence: Evidence) -> Iterator[str]:
         yield "words of a prompt"
 
 
+def find_strange_names(plain: str, evidence: Evidence) -> Iterator[str]:
+    """Products that a text names in quotation marks and that nobody told of."""
+    told = squeeze(evidence.told)
+    for match in _QUOTED.finditer(plain):
+        name = match.group(1).rstrip("…. ")
+        is_named = len(re.findall(r"\b[A-Z0-9][\w-]*", name)) >= 2 or match.group(2)
+        if is_named and squeeze(name) not in told:
+            yield "a product that is not in the evidence"
+
+
 def leave_out_names(plain: str, evidence: Evidence) -> str:
     """The text without the names of known products, so that a name need not be proved; one that breaks a rule stays."""
     for name in evidence.names:
         words = r"\s+".join(re.escape(word) for word in name.split())
-        if words and not any(rule.breaks(fold(name)) for rule in load_rules()):
+        if words and _is_plain_name(name):
             plain = re.sub(rf"(?<!\w){words}(?!\w(?<![가-힣]))", "▢", plain, flags=re.IGNORECASE)
     return plain
+
+
+@lru_cache(maxsize=10_000)
+def _is_plain_name(name: str) -> bool:
+    return not any(rule.breaks(fold(name)) for rule in load_rules())
 
 
 def _compile(name: str, line: str) -> re.Pattern[str]:

@@ -14,7 +14,7 @@ import msgspec
 
 from agents.errors import StepFailed
 from agents.guard.evidence import Evidence, collect_evidence
-from agents.guard.links import Hosts
+from agents.guard.links import Hosts, read_hosts
 from agents.guard.rules import find_violations, find_violations_in_data
 from agents.prompts import Review
 from agents.swarm.agent import Action, ModelAgent, Ports, Task, to_json
@@ -42,7 +42,8 @@ class SecurityGuardianAgent(ModelAgent):
         from agents.acting.policy import load_policy
         from agents.tools.models import http_gateway
 
-        return cls(ports, http_gateway(), load_policy().shop.hosts)
+        shop = load_policy().shop
+        return cls(ports, http_gateway(), read_hosts(shop.home, shop.product))
 
     def actions(self) -> Mapping[str, Action]:
         """What it can do."""
@@ -95,6 +96,8 @@ class SecurityGuardianAgent(ModelAgent):
 
 
 def _collect(task: Task) -> Evidence:
-    product = task.read_input(CHOOSE, ChosenProduct) if CHOOSE in task.inputs else ChosenProduct(product_id="", name="", reason="")
+    product = ChosenProduct(product_id="", name="", reason="")
+    if CHOOSE in task.inputs:
+        product = task.read_input(CHOOSE, ChosenProduct)
     context = task.read_input(SUMMARISE, ContextSummary) if SUMMARISE in task.inputs else None
     return collect_evidence(task.user_id, product, task.moment.data, context)

@@ -228,7 +228,7 @@ def test_an_email_carries_product_reason_and_a_way_out(stand_in: StandIn, langua
 )
 def test_a_review_stops_what_must_not_go_out(stand_in: StandIn, message: object, reasons: list[str]) -> None:
     """Prevents: a guard that approves everything."""
-    review = ask(stand_in, "review_message@1", {"message": message}, Review)
+    review = ask(stand_in, "review_message@2", {"message": message, "evidence": {}}, Review)
     assert (review.approved, review.reasons) == (not reasons, reasons)
 
 
@@ -236,7 +236,7 @@ def test_the_scripts_own_emails_pass_the_scripts_own_review(stand_in: StandIn) -
     """Prevents: a demo that stops at its own guard."""
     data = {"context": CONTEXT, "recommendation": RECOMMENDATION, "moment": {"kind": "lapsed_buyer"}}
     email = ask(stand_in, "write_email@1", data, Email)
-    assert ask(stand_in, "review_message@1", {"message": email.model_dump()}, Review).approved
+    assert ask(stand_in, "review_message@2", {"message": email.model_dump(), "evidence": {}}, Review).approved
 
 
 def test_data_cannot_speak_for_the_prompt(stand_in: StandIn) -> None:

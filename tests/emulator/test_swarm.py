@@ -175,7 +175,7 @@ def test_a_moment_becomes_one_email_with_every_step_on_record(outside: Outside) 
     assert {row["prompt"] for row in outside.select(calls, t=task_id)} == {
         "choose_product@1",
         "write_email@1",
-        "review_message@1",
+        "review_message@2",
     }
     told = "SELECT event_id FROM argo.interactions WHERE event_type = 'email_sent' AND user_id = @u"
     wait_for(lambda: outside.select(told, u=user_id), "the event Email Sent")

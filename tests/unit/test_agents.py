@@ -11,12 +11,13 @@ import msgspec
 import pytest
 
 from agents.errors import Poison, StepFailed
+from agents.guard.evidence import collect_evidence
+from agents.guard.rules import find_violations
 from agents.recommender import service
 from agents.swarm import registry
 from agents.swarm.agent import ConversableAgent, Occasion, Ports, Task, to_json
 from agents.swarm.creative_content import CreativeContentAgent
 from agents.swarm.email_template import write_template
-from agents.swarm.guard_rules import find_violations
 from agents.swarm.outputs import ChosenProduct, Email
 from agents.swarm.recommendation import RecommendationAgent
 from agents.swarm.security_guardian import SecurityGuardianAgent
@@ -34,6 +35,7 @@ from schemas.rows import Recommendation
 from tests.unit.swarm import OUTPUTS, START, Clock, Crash, ScriptedAgent, ShakyBus, World, seal
 
 LAMP = ChosenProduct(product_id="p1", name="T-LIGHT HOLDER", reason="It goes with your lamp.")
+HOSTS = frozenset({"shop.example"})
 CLEAN = write_template("en", "lapsed_buyer", LAMP)
 
 
@@ -315,7 +317,7 @@ def test_without_a_model_a_template_speaks_the_persons_language(answer: Any, lan
     email = agent.write_email(_task(**inputs))
     assert email["writtenBy"] == "template"
     assert word in email["text"]
-    assert find_violations(msgspec.convert(email, Email), LAMP) == []
+    assert find_violations(msgspec.convert(email, Email), LAMP, collect_evidence("u1", LAMP, {}), HOSTS) == []
 
 
 def test_nothing_is_written_without_a_product() -> None:
@@ -328,8 +330,10 @@ def test_nothing_is_written_without_a_product() -> None:
 
 
 def _review(email: Email, answer: Any = None) -> Json:
-    gateway = FakeGateway({"review_message@1": answer or {"approved": True, "reasons": []}}, model="m-1")
-    return SecurityGuardianAgent(_ports(), gateway).review(_task(write_email=to_json(email), choose=to_json(LAMP)))
+    gateway = FakeGateway({"review_message@2": answer or {"approved": True, "reasons": []}}, model="m-1")
+    return SecurityGuardianAgent(_ports(), gateway, HOSTS).review(
+        _task(write_email=to_json(email), choose=to_json(LAMP))
+    )
 
 
 def test_a_clean_email_is_approved_by_rules_and_model() -> None:
@@ -362,8 +366,8 @@ def test_a_model_that_cannot_be_asked_is_tried_again_and_nothing_leaves() -> Non
 
 def test_the_model_is_not_asked_about_what_rules_refuse() -> None:
     """Prevents: a model that can be talked into what a rule forbids."""
-    gateway = FakeGateway({"review_message@1": {"approved": True, "reasons": []}})
-    agent = SecurityGuardianAgent(_ports(), gateway)
+    gateway = FakeGateway({"review_message@2": {"approved": True, "reasons": []}})
+    agent = SecurityGuardianAgent(_ports(), gateway, HOSTS)
     email = msgspec.structs.replace(CLEAN, text=CLEAN.text + "\nmail me: eve@evil.example")
     with pytest.raises(StepFailed, match="an email address"):
         agent.review(_task(write_email=to_json(email), choose=to_json(LAMP)))
