@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from schemas.flywheel import ProductFeature, ProductRelation, UserFeature
 from schemas.rows import (
     Action,
     Candidate,
@@ -64,6 +65,24 @@ TABLES: dict[str, Table] = {
     ),
     "touches": Table(row=Touch, description="What stage 1 learned from, for a day", partition="trained_at"),
     "model_runs": Table(row=ModelRun, description="Training runs of stage 1, good and refused", partition="trained_at"),
+    "product_relations": Table(
+        row=ProductRelation,
+        description="Products that go together beyond chance, by the latest run",
+        partition="found_at",
+        cluster=("product_id",),
+    ),
+    "product_features": Table(
+        row=ProductFeature,
+        description="Products in the graph, every run; query the view current_product_features instead",
+        partition="computed_at",
+        cluster=("product_id",),
+    ),
+    "user_features": Table(
+        row=UserFeature,
+        description="People in the graph, every run; query the view current_user_features instead",
+        partition="computed_at",
+        cluster=("user_id",),
+    ),
     "agent_bus": Table(
         row=Delivery,
         description="Every word between agents; query the view agent_messages instead",

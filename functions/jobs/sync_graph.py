@@ -1,9 +1,10 @@
-"""The job that brings events from the warehouse into the graph, slot by slot of their arrival.
+"""The job that brings events, slot by slot of their arrival, and product relations from the warehouse into the graph.
 
-Owns what is read again and the shape of the batches. A slot is a quarter of an hour of received_at. The graph keeps, on
-a Watermark node per slot, how many rows the warehouse had of it when it was read; a slot with another number of rows is
-read again. So an event that reaches the warehouse long after it was received (spilled, replayed) is met by the next run,
-however old its received_at is. Everything merges: a batch may be repeated, and the job may be killed at any time.
+Owns what is read again and the shape of the batches; relations are agents.recommender.relations'. A slot is a quarter of an
+hour of received_at. The graph keeps, on a Watermark node per slot, how many rows the warehouse had of it when it was read; a
+slot with another number of rows is read again. So an event that reaches the warehouse long after it was received (spilled,
+replayed) is met by the next run, however old its received_at is. Everything merges: a batch may be repeated, and the job may
+be killed at any time.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from agents.recommender.relations import sync_relations
 from agents.tools.graph import Graph, neo4j
 from agents.tools.warehouse import Parameter, Warehouse, bigquery
 from schemas.graph import constraints, statement
@@ -102,7 +104,8 @@ def run() -> None:
     """Bring over everything new."""
     started = time.monotonic()
     count = sync(bigquery(), neo4j())
-    log.info("sync_graph: %d events in %.1f s", count, time.monotonic() - started)
+    relations = sync_relations(bigquery(), neo4j())
+    log.info("sync_graph: %d events, %d relations in %.1f s", count, relations, time.monotonic() - started)
 
 
 def sync(warehouse: Warehouse, graph: Graph) -> int:

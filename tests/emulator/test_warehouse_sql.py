@@ -18,7 +18,7 @@ import pytest
 from google.cloud import bigquery
 
 from agents import moments
-from agents.recommender import candidates
+from agents.recommender import candidates, relations
 from agents.swarm import user_context
 from emulators.cloud import LaptopCloud
 from functions.jobs import sync_graph, train_candidates
@@ -40,6 +40,8 @@ STATEMENTS = {
     "known moments": moments.KNOWN,
     "slots for the graph": sync_graph.SLOTS.format(seconds=sync_graph.SLOT_SECONDS),
     "events for the graph": sync_graph.EVENTS.format(limit=1),
+    "state of the relations": relations.STATE,
+    "relations for the graph": relations.PAGE.format(limit=1),
     "orders to learn from": train_candidates.ORDERS,
     **{question.name: question.query for question in warehouse.questions()},
     "the last good run": train_candidates.LAST_COUNT,
@@ -95,6 +97,12 @@ def test_interactions_lose_no_column(analyser: Analyser) -> None:
 def test_touches_fill_their_table(analyser: Analyser) -> None:
     """Prevents: a query whose columns are not those that the job inserts."""
     assert list(analyser.columns(QUERIES["touches"].query)) == [field["name"] for field in _schema("touches")]
+
+
+def test_relations_fill_their_table(analyser: Analyser) -> None:
+    """Prevents: a query whose columns are not those that the job merges."""
+    columns = list(analyser.columns(QUERIES["product_relations"].query))
+    assert columns == [field["name"] for field in _schema("product_relations")] == list(relations.COLUMNS)
 
 
 def test_every_file_has_an_answer_to_be_held_to() -> None:
