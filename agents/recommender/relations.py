@@ -26,12 +26,12 @@ ON old.kind = new.kind AND old.product_id = new.product_id AND old.related_id = 
 WHEN MATCHED THEN UPDATE SET {updates}
 WHEN NOT MATCHED BY TARGET THEN INSERT ({columns}) VALUES ({values})
 WHEN NOT MATCHED BY SOURCE THEN DELETE
-""".format(
+""".format(  # noqa: S608 -- a committed file and column names
     model=model("product_relations").query,
     updates=", ".join(f"{name} = new.{name}" for name in COLUMNS[3:]),
     columns=", ".join(COLUMNS),
     values=", ".join(f"new.{name}" for name in COLUMNS),
-)  # noqa: S608 -- a committed file and column names
+)
 STATE = "SELECT COUNT(*) AS relation_count, MAX(found_at) AS found_at FROM argo.product_relations"
 PAGE = """
 SELECT kind, product_id, related_id, support, score, version
