@@ -7,7 +7,7 @@ ones take it from wasmtime's cache (a second): nothing on a request's path uses 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -53,20 +53,22 @@ class Undescribed(ValueError):
 class Analyser:
     """Knows the dataset `argo`: its tables, and its views in the order in which they read each other."""
 
-    def __init__(self, tables: Mapping[str, Sequence[Field]] | None = None) -> None:
-        """`tables`: the columns of every table by its name; as they are on file when not given."""
+    def __init__(
+        self, tables: Mapping[str, Sequence[Field]] | None = None, views: Sequence[warehouse.Query] | None = None
+    ) -> None:
+        """`tables`: the columns of every table by its name; `views`: in their order. As they are on file when not given."""
         tables = tables or {table.name: table.fields for table in warehouse.tables()}
         language = LanguageOptions.maximum_features()
         language.product_mode = ProductMode.PRODUCT_EXTERNAL  # BigQuery's types, not Google's internal ones
         language.reserved_keywords = ["QUALIFY"]  # as in BigQuery, where QUALIFY needs no WHERE beside it
-        functions = ZetaSQLBuiltinFunctionOptions(language_options=language)
+        self._functions = ZetaSQLBuiltinFunctionOptions(language_options=language)
         self._dataset = CatalogBuilder("argo").build()
-        self._catalog = CatalogBuilder("project").with_builtin_functions(functions).build()
+        self._catalog = _make_catalog("project", self._functions)
         self._catalog.catalog.append(self._dataset)
         self._options = AnalyzerOptions(language_options=language, allow_undeclared_parameters=True)
         for name, fields in tables.items():
             self._add(name, [(field["name"], _make_type(field)) for field in fields])
-        for view in warehouse.view_queries():
+        for view in warehouse.view_queries() if views is None else views:
             self._add(view.name, self._analyse(view.query))
 
     def columns(self, sql: str) -> dict[str, str]:
@@ -81,15 +83,22 @@ class Analyser:
         """The same as `columns`, as BigQuery's API has them: nested, with modes, without descriptions."""
         return [_make_field(column, kind) for column, kind in self._analyse(sql)]
 
+    def make_resolver(self, relations: Mapping[str, str]) -> Callable[[str], Any]:
+        """What resolves statements over relations by their bare names, each typed by its SQL, and over nothing else.
+
+        The resolver returns the analyser's own tree; it raises ZetaSQLError as `columns` does.
+        """
+        catalog = _make_catalog("relations", self._functions)
+        for name, sql in relations.items():
+            catalog.table.append(_make_table(name, self._analyse(sql)))
+        return lambda sql: Analyzer(self._options, catalog).analyze_statement(sql)
+
     def _analyse(self, sql: str) -> list[tuple[str, Any]]:
         statement: Any = Analyzer(self._options, self._catalog).analyze_statement(sql)
         return [(column.name, column.column.type) for column in statement.output_column_list]
 
     def _add(self, name: str, columns: list[tuple[str, Any]]) -> None:
-        builder = TableBuilder(name)
-        for column, kind in columns:
-            builder.add_column(column, kind)
-        self._dataset.table.append(builder.build())
+        self._dataset.table.append(_make_table(name, columns))
 
 
 def describe_views(tables: Mapping[str, Sequence[Field]]) -> dict[str, list[Field]]:
@@ -140,6 +149,17 @@ def _list_descriptions(fields: Iterable[Field], above: str = "") -> dict[str, st
         found[path] = field.get("description", "")
         found |= _list_descriptions(field.get("fields", []), f"{path}.")
     return found
+
+
+def _make_catalog(name: str, functions: ZetaSQLBuiltinFunctionOptions) -> Any:
+    return CatalogBuilder(name).with_builtin_functions(functions).build()
+
+
+def _make_table(name: str, columns: list[tuple[str, Any]]) -> Any:
+    builder = TableBuilder(name)
+    for column, kind in columns:
+        builder.add_column(column, kind)
+    return builder.build()
 
 
 def _make_type(field: Field) -> Any:

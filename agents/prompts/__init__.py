@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -43,6 +43,32 @@ class Review(Answer, frozen=True, kw_only=True):
 
     approved: bool
     reasons: Annotated[list[str], Meta(description="Every reason against it; empty when approved")]
+
+
+class Quote(Answer, frozen=True, kw_only=True):
+    """One value of a row, as it was returned."""
+
+    column: Annotated[str, Meta(min_length=1)]
+    value: Annotated[str, Meta(description="Copied exactly: a text as it is, anything else as its JSON")]
+
+
+class Evidence(Answer, frozen=True, kw_only=True):
+    """A row that a tool has returned."""
+
+    result: Annotated[str, Meta(description="The result that holds the row, such as r2")]
+    row: Annotated[int, Meta(ge=0, description="Which of its rows, from 0")]
+    quotes: Annotated[list[Quote], Meta(min_length=1)]
+    says: Annotated[str, Meta(min_length=1, max_length=300, description="What this row shows")]
+
+
+class Hypothesis(Answer, frozen=True, kw_only=True):
+    """analyse_engagement@1."""
+
+    cause: Literal["delivery", "product", "price", "service", "season", "lost_interest", "unknown"]
+    hypothesis: Annotated[str, Meta(min_length=1, max_length=1000)]
+    confidence: Annotated[float, Meta(ge=0, le=1)]
+    suggestion: Annotated[str, Meta(min_length=1, max_length=500)]
+    evidence: Annotated[list[Evidence], Meta(min_length=1, max_length=10)]
 
 
 class Arguments(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,6 +106,20 @@ class Conclusion(Answer, frozen=True, kw_only=True):
     evidence: Annotated[list[str], Meta(description="The names of the findings that the answer rests on")]
 
 
+class WarehouseQuestion(Arguments, frozen=True, kw_only=True):
+    """query_warehouse."""
+
+    sql: Annotated[str, Meta(min_length=1, max_length=4000, description="One GoogleSQL SELECT over the given tables")]
+
+
+class GraphQuestion(Arguments, frozen=True, kw_only=True):
+    """query_graph."""
+
+    cypher: Annotated[
+        str, Meta(min_length=1, max_length=2000, description="MATCH (u:User {userId: $userId})... RETURN ... LIMIT n")
+    ]
+
+
 class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     """What the gateway knows of a prompt: the data blocks that a caller must give, and the shape of the answer.
 
@@ -98,6 +138,23 @@ PROMPTS: Mapping[str, Prompt] = {
     "write_email@1": Prompt(data=frozenset({"context", "recommendation", "moment"}), answer=WrittenEmail),
     "plan_steps@1": Prompt(data=frozenset({"goal", "agents", "limits"}), answer=PlannedSteps),
     "conclude_goal@1": Prompt(data=frozenset({"goal", "findings"}), answer=Conclusion),
+    "analyse_engagement@1": Prompt(
+        data=frozenset({"moment", "context", "tickets", "tables"}),
+        answer=Hypothesis,
+        tools=(
+            Tool(
+                name="query_warehouse",
+                description="Rows about this person, from the tables in the block `tables`; at most 50.",
+                arguments=WarehouseQuestion,
+            ),
+            Tool(
+                name="query_graph",
+                description="What this person did, as a graph: sessions, events, products, categories; at most 50 rows.",
+                arguments=GraphQuestion,
+            ),
+        ),
+        max_images=4,
+    ),
     "review_message@1": Prompt(data=frozenset({"message"}), answer=Review),
     "review_message@2": Prompt(data=frozenset({"message", "evidence"}), answer=Review),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 
@@ -56,6 +57,25 @@ class Email(Output, frozen=True, kw_only=True):
     product_id: str
     image_prompt: str = ""
     written_by: str = "template"
+
+
+class EvidenceRow(Output, frozen=True, kw_only=True):
+    """A row that was really returned, and what it is taken to say."""
+
+    says: str
+    result: str
+    row: dict[str, Any]
+
+
+class Analysis(Output, frozen=True, kw_only=True):
+    """EngagementAnalystAgent.analyse."""
+
+    cause: str
+    hypothesis: str
+    confidence: float
+    suggestion: str
+    evidence: list[EvidenceRow]
+    analysed_by: str = ""
 
 
 class Approval(Output, frozen=True, kw_only=True):

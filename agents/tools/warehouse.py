@@ -7,6 +7,7 @@ short ones beside the code that needs them; they name tables as `argo.<name>`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,6 +18,16 @@ from schemas import topology
 if TYPE_CHECKING:
     from google.cloud.bigquery import Client, QueryJobConfig
     from google.cloud.bigquery.table import RowIterator
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """What a statement that we did not write may cost: rows returned, bytes billed, seconds."""
+
+    max_rows: int
+    max_bytes_billed: int
+    seconds: float
+
 
 Parameter = str | int | float | datetime | list[str]
 Record = dict[str, Any]  # one row at the JSON border; its reader turns it into a type at once
@@ -35,6 +46,10 @@ class Warehouse(Protocol):
         """The rows of a SELECT, each a dict by column name."""
         ...
 
+    def query_within(self, sql: str, parameters: Mapping[str, Parameter], bounds: Bounds) -> list[Record]:
+        """The first rows of a SELECT that stops at its bounds."""
+        ...
+
     def execute(self, sql: str, parameters: Mapping[str, Parameter] = _NO_PARAMETERS) -> int:
         """Run one statement that changes data; the number of rows changed. All of it happens, or none."""
         ...
@@ -51,6 +66,18 @@ class BigQuery:
             google.api_core.exceptions.GoogleAPICallError: BigQuery refuses the statement, or does not answer.
         """
         return [dict(row.items()) for row in _run(sql, parameters, QUERY_SECONDS)[0]]
+
+    def query_within(self, sql: str, parameters: Mapping[str, Parameter], bounds: Bounds) -> list[Record]:
+        """The first rows of a SELECT that stops at its bounds. Raises as `query` does, and TimeoutError."""
+        from google.cloud.bigquery.retry import DEFAULT_RETRY
+
+        config = _job_config(parameters)
+        config.maximum_bytes_billed = bounds.max_bytes_billed
+        config.job_timeout_ms = int(bounds.seconds * 1000)
+        retry = DEFAULT_RETRY.with_timeout(RETRY_SECONDS)
+        job = _client().query(sql, job_config=config, timeout=REQUEST_SECONDS, retry=retry)
+        rows = job.result(timeout=bounds.seconds, retry=retry, max_results=bounds.max_rows)
+        return [dict(row.items()) for row in rows]
 
     def execute(self, sql: str, parameters: Mapping[str, Parameter] = _NO_PARAMETERS) -> int:
         """Run one statement that changes data; the number of rows changed. Raises as `query` does."""
@@ -71,6 +98,10 @@ class FakeWarehouse:
         if self.error:
             raise self.error
         return next((rows for key, rows in self.answers.items() if key in sql), [])
+
+    def query_within(self, sql: str, parameters: Mapping[str, Parameter], bounds: Bounds) -> list[Record]:
+        """The first prepared rows."""
+        return self.query(sql, parameters)[: bounds.max_rows]
 
     def execute(self, sql: str, parameters: Mapping[str, Parameter] = _NO_PARAMETERS) -> int:
         """The number of rows prepared for the statement."""

@@ -24,7 +24,10 @@ class RequestError(ValueError):
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a request asks: `name` is prompt@version or empty, `data` the fenced blocks by name."""
+    """What a request asks: `name` is prompt@version or empty, `data` the fenced blocks by name.
+
+    `tools` are the functions that may be called, `results` what they returned so far, in `exchanges` turns.
+    """
 
     name: str
     text: str
@@ -32,6 +35,9 @@ class Prompt:
     schema: dict[str, Any] | None = None
     wants_json: bool = False
     max_tokens: int | None = None
+    tools: list[str] = field(default_factory=lambda: [])
+    results: list[dict[str, Any]] = field(default_factory=lambda: [])
+    exchanges: int = 0
 
     @property
     def tokens(self) -> int:
@@ -64,6 +70,9 @@ def read_prompt(body: object) -> Prompt:
         schema=_read_object(schema, "the response schema", rename=False) if schema else None,
         wants_json=config.get("responseMimeType") == "application/json",
         max_tokens=limit if isinstance(limit, int) and limit > 0 else None,
+        tools=list(_read_tools(request.get("tools") or [])),
+        results=[result for content in cast("list[object]", contents) for result in _read_results(content)],
+        exchanges=sum(1 for content in cast("list[object]", contents) if list(_read_results(content))),
     )
 
 
@@ -81,6 +90,26 @@ def _read_texts(content: object) -> list[str]:
         parts = [parts]
     found = [_read_object(part, "part").get("text") for part in cast("list[object]", parts)]
     return [text for text in found if isinstance(text, str)]
+
+
+def _read_tools(tools: object) -> Iterator[str]:
+    for tool in cast("list[object]", tools if isinstance(tools, list) else [tools]):
+        for declared in _read_object(tool, "tool").get("functionDeclarations") or []:
+            name = _read_object(declared, "functionDeclaration").get("name")
+            if not isinstance(name, str) or not name:
+                raise RequestError("a function declaration needs a name")
+            yield name
+
+
+def _read_results(content: object) -> Iterator[dict[str, Any]]:
+    """The function responses of a turn."""
+    parts = _read_object(content, "content").get("parts") or []
+    for part in cast("list[object]", parts if isinstance(parts, list) else [parts]):
+        if answered := _read_object(part, "part").get("functionResponse"):
+            result = _read_object(answered, "functionResponse")
+            if not result.get("name"):
+                raise RequestError("a function response needs the function's name")
+            yield _read_object(result.get("response") or {}, "response", rename=False)
 
 
 def _read_object(value: object, what: str, *, rename: bool = True) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Owns the wire format. Deliberately not here: what is answered.
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import AsyncIterator, Callable
@@ -78,13 +79,15 @@ class Service:
         if method not in {"generateContent", "streamGenerateContent"}:
             return refuse(404, f"Method {method} is not served by this stand-in.")
         prompt = read_prompt(body)
+        if calls := self._script.call(prompt):
+            answer = _build_call(prompt, calls)
+            if method == "generateContent":
+                return JSONResponse(answer)
+            return _serve_stream([answer], request)
         text, reason = _limit(self._script.answer(prompt), prompt.max_tokens)
         if method == "generateContent":
             return JSONResponse(_build_answer(prompt, text, text, reason, uuid4().hex))
-        answers = _build_chunks(prompt, text, reason)
-        if request.query_params.get("alt") == "sse":
-            return StreamingResponse(_stream(answers), media_type="text/event-stream")
-        return JSONResponse(answers)
+        return _serve_stream(_build_chunks(prompt, text, reason), request)
 
     async def serve_faults(self, request: Request) -> Response:
         """Sets (POST), ends (DELETE) or shows (GET) the plan of faults, with the calls counted under it."""
@@ -162,6 +165,21 @@ def _build_answer(prompt: Prompt, part: str, so_far: str, reason: str | None, an
         "modelVersion": MODEL_VERSION,
         "responseId": answer_id,
     }
+
+
+def _build_call(prompt: Prompt, calls: list[dict[str, Any]]) -> Answer:
+    # As Gemini 3 does, the first call of a turn carries a signature that must come back.
+    parts: list[Answer] = [{"functionCall": {"id": uuid4().hex, **call}} for call in calls]
+    parts[0]["thoughtSignature"] = base64.b64encode(MODEL_VERSION.encode()).decode()
+    answer = _build_answer(prompt, "", json.dumps(calls), "STOP", uuid4().hex)
+    answer["candidates"][0]["content"]["parts"] = parts
+    return answer
+
+
+def _serve_stream(answers: list[Answer], request: Request) -> Response:
+    if request.query_params.get("alt") == "sse":
+        return StreamingResponse(_stream(answers), media_type="text/event-stream")
+    return JSONResponse(answers)
 
 
 def _build_chunks(prompt: Prompt, text: str, reason: str) -> list[Answer]:

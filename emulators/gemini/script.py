@@ -3,8 +3,10 @@
 Owns how a rule is written and rendered (Jinja's sandbox; a rule sees the request's data blocks and nothing else).
 Deliberately not here: reading requests, and the wire format of an answer.
 
-A rule has `prompt` (name@version), `needs` (data blocks), `let` (names for expressions, in order) and `answer`.
-In an answer every string is a template, `{expression: ...}` is a value of its own type, the rest stands as written.
+A rule has `prompt` (name@version), `needs` (data blocks), `let` (names for expressions, in order) and `answer`. For a prompt
+with tools it also has `calls`: per turn a list of {name, arguments}, before the answer; what they returned is `results`, in
+their order. In an answer every string is a template, `{expression: ...}` is a value of its own type, the rest stands as
+written.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ class Rule:
     answer: Any
     needs: list[str] = field(default_factory=lambda: [])
     let: dict[str, str] = field(default_factory=lambda: {})
+    calls: list[list[dict[str, Any]]] = field(default_factory=lambda: [])
 
 
 class Script:
@@ -72,8 +75,18 @@ class Script:
                 raise ScriptError(f"script rule {rule.prompt} does not satisfy the response schema: {problem}")
         return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
+    def call(self, prompt: Prompt) -> list[dict[str, Any]]:
+        """Returns the functions that the model would call now, {name, args}; none when it answers. Raises `ScriptError`."""
+        rule = next((rule for rule in self._rules if rule.prompt == prompt.name), None)
+        if rule is None or not prompt.tools or prompt.exchanges >= len(rule.calls):
+            return []
+        made = rule.calls[prompt.exchanges]
+        if unknown := [entry["name"] for entry in made if entry["name"] not in prompt.tools]:
+            raise ScriptError(f"script rule {rule.prompt} calls {unknown}, which the request does not declare")
+        return [{"name": entry["name"], "args": self._render(entry["arguments"], dict(prompt.data))} for entry in made]
+
     def _evaluate_names(self, rule: Rule, prompt: Prompt) -> dict[str, Any]:
-        known = dict(prompt.data)
+        known = {**prompt.data, "results": prompt.results}
         for name, expression in rule.let.items():
             known[name] = self._evaluate(expression, known)
         return known

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -334,3 +335,32 @@ def test_what_nobody_can_read_is_kept_with_its_reason(outside: Outside) -> None:
     wait_for(
         lambda: any("not a Moment" in str(row["attributes"]) for row in outside.select(kept, m=mark)), "the dead letter"
     )
+
+
+def test_a_drop_is_explained_by_rows_that_exist_before_anybody_is_written_to(outside: Outside) -> None:
+    """Prevents: a model that answers without asking, tools that only fakes can answer, and a reason without evidence."""
+    user_id = make_person(outside, email="drop@shop.example")
+    outside.send(_order(user_id, uuid4().hex), {"type": "page", "userId": user_id, "messageId": uuid4().hex})
+    mine = "SELECT event_id FROM argo.user_interactions WHERE user_id = @u"
+    wait_for(lambda: len(outside.select(mine, u=user_id)) >= 3, "the person's events")
+    moment = rows.Moment(
+        moment_id=derive_id("engagement_drop", user_id),
+        kind="engagement_drop",
+        user_id=user_id,
+        detected_at=datetime.now(UTC),
+        data=msgspec.json.encode({"user_id": user_id, "case_id": user_id, "earlier_events": 40}).decode(),
+    )
+    outside.publish("moments", rows.encode(moment))
+    task_id = derive_id(moment.moment_id, "engagement_drop")
+    status = wait_for(ended_task(outside, task_id), "the end of the task")
+    assert status == "COMPLETED", outside.blackboard.get(result_key(task_id, "MasterOrchestratorAgent"))
+    answers = (
+        "SELECT payload FROM argo.agent_messages WHERE parentTaskId = @t AND action = 'analyse' AND kind = 'response'"
+    )
+    [answer, *_] = wait_for(lambda: outside.select(answers, t=task_id), "the analysis as a row")
+    payload: Any = answer["payload"]
+    analysis = (payload if isinstance(payload, dict) else json.loads(payload))["output"]
+    assert "Scripted stand-in" in analysis["hypothesis"]
+    assert [evidence["row"]["events"] for evidence in analysis["evidence"]] == [1]
+    calls = "SELECT DISTINCT call_id FROM argo.llm_usage WHERE task_id = @t AND prompt = 'analyse_engagement@1'"
+    wait_for(lambda: len(outside.select(calls, t=task_id)) >= 2, "one call with tools and one with the conclusion")
