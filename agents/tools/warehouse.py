@@ -75,7 +75,7 @@ class BigQuery:
         config.maximum_bytes_billed = bounds.max_bytes_billed
         config.job_timeout_ms = int(bounds.seconds * 1000)
         retry = DEFAULT_RETRY.with_timeout(RETRY_SECONDS)
-        job = _client().query(sql, job_config=config, timeout=REQUEST_SECONDS, retry=retry)
+        job = client().query(sql, job_config=config, timeout=REQUEST_SECONDS, retry=retry)
         rows = job.result(timeout=bounds.seconds, retry=retry, max_results=bounds.max_rows)
         return [dict(row.items()) for row in rows]
 
