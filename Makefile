@@ -63,11 +63,8 @@ test: $(STAMP) ## every test: unit, infrastructure, on the laptop cloud, the who
 	@$(BIN)/pytest -q tests/emulator
 	@$(BIN)/pytest -q tests/system
 
-bench: $(STAMP) ## measure (build/bench): make bench NAME=swarm | chaos | collect | feeds | faults | hostile
-	@$(BIN)/python -m tests.benchmarks.$(or $(NAME),collect) $(ARGS)
-
-bench-start: $(STAMP) ## measure how long each function takes to its first answer, on one CPU (build/bench/start.json)
-	@PYTHONPATH=pulumi $(BIN)/python -m tests.benchmarks.start
+bench: $(STAMP) ## measure (build/bench): make bench NAME=collect | faults | feeds | guard | hostile | start | swarm | chaos
+	@PYTHONPATH=pulumi $(BIN)/python -m tests.benchmarks.$(or $(NAME),collect) $(ARGS)
 
 evaluate: $(STAMP) ## the recommender beside single models, ours by stage: make evaluate DATA=online-retail (or any file of events)
 	@test -n "$(DATA)" || { echo "which data? make evaluate DATA=online-retail | rees46-slice | gowalla-lightgcn | path/to/events.ndjson"; exit 2; }
@@ -99,4 +96,4 @@ clean: ## stop the laptop cloud, remove .venv and build
 	@test ! -x $(BIN)/python || { $(RUN) down; $(RUN) down --dir build/demo; } > /dev/null
 	@rm -rf $(VENV) build
 
-.PHONY: help setup demo up down status job replay requalify logs trace check test bench bench-start evaluate render preview deploy bill lock clean
+.PHONY: help setup demo up down status job replay requalify logs trace check test bench evaluate render preview deploy bill lock clean

@@ -1,5 +1,5 @@
 """How long each function takes from its process's start to its first answer, on one CPU, from what the image holds:
-`make bench-start`; exit 1 when the slowest takes longer than 2 seconds. Writes build/bench/start.json.
+`make bench NAME=start`; exit 1 when the slowest takes longer than 2 seconds. Writes build/bench/start.json.
 
 The first answer is the function's own (a refusal is one), so that it has been loaded with all that it imports; clients are
 built later, by the first real request. The container's own start (about 0.3 s on Cloud Run, with CPU boost) is not in it.
