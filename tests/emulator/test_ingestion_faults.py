@@ -71,7 +71,8 @@ def test_what_was_answered_200_is_in_bigquery_once(faulty: FaultyCloud, fault: s
         took_seconds = time.monotonic() - begun
     assert (answer.status_code, answer.json()["accepted"]) == (200, COUNT)
     assert took_seconds < 10, "the quickest SDK gives up after 10 seconds"
-    if fault in ("refuse", "part", "mute", "pubsub"):  # the others may spill as well, while the breaker of a former fault pauses
+    # The others may spill as well, while the breaker of a former fault pauses.
+    if fault in ("refuse", "part", "mute", "pubsub"):
         assert list_spilled() - before
     assert wait_for_all(prefix) == (COUNT, COUNT)
 
