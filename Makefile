@@ -33,7 +33,7 @@ status: $(STAMP) ## show each service's endpoint and readiness
 	@$(RUN) status $(ARGS)
 
 job: $(STAMP) ## run one job on the laptop cloud: make job NAME=sync_graph
-	@test -n "$(NAME)" || { echo "which job? make job NAME=sync_graph | train_candidates | detect_moments | measure_arrival | replay"; exit 2; }
+	@test -n "$(NAME)" || { echo "which job? make job NAME=sync_graph | train_candidates | detect_moments | forget | measure_arrival | replay"; exit 2; }
 	@$(RUN) job $(NAME)
 
 replay: $(STAMP) ## send what was dead-lettered to its topics again, once its cause is repaired

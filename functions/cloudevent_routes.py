@@ -13,7 +13,7 @@ from agents.intake.segment import Received
 from agents.intake.storing import store_rows
 from agents.intake.verdicts import judge_events, summarise
 from agents.tools import landing, publishing
-from functions.exchange import BadRequest, answer, describe_error, find_clues, read_body, read_headers
+from functions.exchange import BadRequest, answer, describe_error, find_clues, find_suppressed, read_body, read_headers
 from functions.write_keys import find_source
 
 FIX = "see the CloudEvents HTTP binding 1.0.2"
@@ -34,6 +34,7 @@ async def post_events(request: Request) -> Response:
         source=await find_source(request, ""),
         received_at=datetime.now(UTC),
         clues=find_clues(request),
+        suppressed=await find_suppressed(),
     )
     batch = judge_events(incoming, cloudevents.read_event, received)
     await store_rows(batch, publishing.publisher(), landing.cloud_storage())

@@ -16,6 +16,7 @@ from functions.llm import llm
 from functions.orchestrate import orchestrate
 from functions.profiles import profiles
 from functions.recommend import recommend
+from functions.regulations import regulations
 from functions.trace import trace
 
 logs.configure()
@@ -34,5 +35,6 @@ __all__ = [
     "orchestrate",
     "profiles",
     "recommend",
+    "regulations",
     "trace",
 ]

@@ -14,7 +14,7 @@ from agents.intake.segment import Received, read_message
 from agents.intake.storing import store_rows
 from agents.intake.verdicts import judge_events, summarise
 from agents.tools import landing, publishing
-from functions.exchange import BadRequest, answer, find_clues, read_body, read_headers
+from functions.exchange import BadRequest, answer, find_clues, find_suppressed, read_body, read_headers
 from functions.write_keys import find_source
 
 PREFIX = "/v1/"
@@ -97,6 +97,7 @@ async def _take_events(request: Request, incoming: Incoming) -> dict[str, object
         received_at=datetime.now(UTC),
         sent_at=incoming.sent_at,
         clues=find_clues(request),
+        suppressed=await find_suppressed(),
         call=incoming.call,
     )
     batch = judge_events(incoming, read_message, received)

@@ -17,6 +17,9 @@ from msgspec import Meta
 
 Id = Annotated[str, Meta(min_length=1, max_length=256)]
 JsonText = Annotated[str, Meta(extra={"bigquery": "JSON"})]
+# A message kept whole may name anybody inside: `schemas.people` has it searched when a person is to be forgotten.
+MessageText = Annotated[str, Meta(extra={"bigquery": "JSON", "holds": "message"})]
+MessageBytes = Annotated[bytes, Meta(extra={"holds": "message"})]
 
 
 class Row(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
@@ -163,6 +166,7 @@ class Failure(StrEnum):
     UNKNOWN_TYPE = "UNKNOWN_TYPE"
     TOO_LARGE = "TOO_LARGE"
     UNREADABLE_FILE = "UNREADABLE_FILE"
+    SUPPRESSED = "SUPPRESSED"  # only ever a verdict: such an event is not stored anywhere
 
 
 class InvalidEvent(Row, frozen=True, kw_only=True):
@@ -181,7 +185,7 @@ class InvalidEvent(Row, frozen=True, kw_only=True):
     user_id: Annotated[str, Meta(description="Known person, as far as it could be read")] | None = None
     anonymous_id: Annotated[str, Meta(description="Unknown person, as far as it could be read")] | None = None
     origin: Annotated[str, Meta(description="http, or gs://bucket/object#line")] | None = None
-    payload: Annotated[JsonText, Meta(description="The event as it came, without personal fields")] | None = None
+    payload: Annotated[MessageText, Meta(description="The event as it came, without personal fields")] | None = None
     event_timestamp: Annotated[datetime, Meta(tz=True, description="When it happened, corrected")] | None = None
     producer: Annotated[str, Meta(description="CloudEvents' source")] | None = None
     event_name: Annotated[str, Meta(description="The name as the client sent it")] | None = None
@@ -355,7 +359,7 @@ class Delivery(Row, frozen=True, kw_only=True):
     subscription_name: Annotated[str, Meta(description="Subscription that wrote the row")]
     message_id: Annotated[str, Meta(description="Pub/Sub's id of the message")]
     publish_time: Annotated[datetime, Meta(tz=True, description="When Pub/Sub took the message")]
-    data: Annotated[JsonText, Meta(description="The message")] | None = None
+    data: Annotated[MessageText, Meta(description="The message")] | None = None
     attributes: Annotated[JsonText, Meta(description="The message's attributes")] | None = None
 
 
@@ -365,7 +369,7 @@ class DeadLetter(Row, frozen=True, kw_only=True):
     subscription_name: Annotated[str, Meta(description="Subscription that wrote the row")]
     message_id: Annotated[str, Meta(description="Pub/Sub's id of the message")]
     publish_time: Annotated[datetime, Meta(tz=True, description="When it was dead-lettered")]
-    data: Annotated[bytes, Meta(description="The message as it was, whatever it is")] | None = None
+    data: Annotated[MessageBytes, Meta(description="The message as it was, whatever it is")] | None = None
     attributes: Annotated[JsonText, Meta(description="Its attributes, with the subscription and the reason")] | None = (
         None
     )

@@ -143,6 +143,7 @@ class _Access(_Entry, frozen=True, kw_only=True):
     stores: list[Store] = []
     reads_buckets: list[Name] = []
     writes_buckets: list[Name] = []
+    rewrites_buckets: list[Name] = []  # reads, overwrites and deletes; only who forgets people needs that
     writes_tables: list[Name] = []
     secrets: list[Name] = []
     calls: list[Name] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from schemas.topology import Topology
+from schemas.topology import Function, Job, Topology
 
 
 def find_problems(topology: Topology) -> Iterator[str]:
@@ -61,7 +61,7 @@ def _references(topology: Topology) -> Iterator[tuple[str, str, str]]:
         where = f"{type(access).__name__.lower()} {access.name!r}"
         yield from ((where, "topics", name) for name in access.publishes)
         yield from ((where, "subscriptions", name) for name in access.pulls)
-        yield from ((where, "buckets", name) for name in (*access.reads_buckets, *access.writes_buckets))
+        yield from ((where, "buckets", name) for name in _name_buckets(access))
         yield from ((where, "secrets", name) for name in access.secrets)
         yield from ((where, "functions", name) for name in access.calls)
     if defaults := topology.agent_defaults:
@@ -70,3 +70,7 @@ def _references(topology: Topology) -> Iterator[tuple[str, str, str]]:
         where = f"agent {agent.name!r}"
         yield where, "functions", agent.function
         yield from ((where, "agents", name) for name in agent.asked_by)
+
+
+def _name_buckets(access: Function | Job) -> list[str]:
+    return [*access.reads_buckets, *access.writes_buckets, *access.rewrites_buckets]

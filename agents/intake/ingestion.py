@@ -22,6 +22,7 @@ from agents.errors import Poison, TryAgain
 from agents.intake.feeds import MAPPING_FILE, FileFeed, Origin, Row, Yield, find_feed, load_mapping
 from agents.intake.files import Place, Record, read_records
 from agents.intake.outgoing import make_messages
+from agents.intake.suppression import suppression_list
 from agents.intake.unpacking import Broken
 from agents.tools import metrics
 from agents.tools.bulk import CALL_SECONDS, Bulk
@@ -112,6 +113,8 @@ class Ingestion:
         landed, start = self._landed, self._read
         origin = Origin(url=landed.url, generation=landed.generation, received_at=datetime.now(UTC))
         chunk = _Chunk()
+        if known := suppression_list():
+            known.refresh()
         with self._ports.landing.open(landed.name, landed.generation) as stream:
             place = Place(start.offset, start.line, start.element)
             records = read_records(landed.name, stream, feed.form, place, feed.needed_columns)
@@ -131,7 +134,8 @@ class Ingestion:
         return LandedObject(bucket=self._file.bucket, name=self._file.name, generation=self._file.generation)
 
     def _add(self, chunk: _Chunk, group: list[Record], given: Yield) -> None:
-        for row in given.rows:
+        known = suppression_list()
+        for row in known.keep_others(given.rows) if known else given.rows:
             for topic, message in make_file_messages(row):
                 chunk.messages.setdefault(topic, []).append(message)
                 chunk.size += len(message.data)

@@ -20,6 +20,7 @@ from agents.intake.enrichment import consent
 from agents.intake.enrichment.clues import NO_CLUES, Clues
 from agents.intake.messages import Context, Json, Message, convert, decode_message, read_raw, to_utc
 from agents.intake.refusal import Refusal
+from agents.intake.suppression import SuppressionList
 from schemas import rows
 from schemas.messages import derive_id
 from schemas.rows import Failure, Interaction
@@ -40,6 +41,7 @@ class Received(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     `clues` is what the request shows besides its events, `call` what its route says: it wins over the message's own type.
     `seed` is of a record of a file: its id, when the record has none, is made of it.
+    `suppressed` knows whose events must not be stored.
     """
 
     source: str
@@ -49,6 +51,7 @@ class Received(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     origin: str | None = None
     call: str | None = None
     seed: str | None = None
+    suppressed: SuppressionList | None = None
 
 
 def read_message(raw: object, received: Received) -> Interaction:

@@ -15,6 +15,7 @@ from agents.intake.personal import remove_personal
 from agents.intake.refusal import Refusal
 from agents.intake.salvage import salvage
 from agents.intake.segment import Received
+from agents.intake.suppression import SUPPRESSED
 from schemas.messages import derive_id
 from schemas.rows import Failure, Interaction, InvalidEvent
 
@@ -41,7 +42,10 @@ class Batch(msgspec.Struct, kw_only=True):
 
 
 def judge_events(incoming: Incoming, read: Reader, received: Received) -> Batch:
-    """Read every event; a refused one becomes a row of invalid_events and does not touch its neighbours."""
+    """Read every event; a refused one becomes a row of invalid_events and does not touch its neighbours.
+
+    An event of somebody who is suppressed has a verdict and becomes nothing.
+    """
     batch = Batch()
     for index, raw in enumerate(incoming.raws):
         try:
@@ -49,7 +53,10 @@ def judge_events(incoming: Incoming, read: Reader, received: Received) -> Batch:
         except Exception as error:  # noqa: BLE001  # whatever one event does to its reader, its neighbours go on
             refusal = to_refusal(error)
             invalid = make_invalid(raw, refusal, received, salvaged=len(batch.refused) < SALVAGED_EVENTS)
-            batch.refused.append(invalid)
+            if must_drop(invalid, received):
+                refusal = Refusal(Failure.SUPPRESSED, SUPPRESSED)
+            else:
+                batch.refused.append(invalid)
             batch.verdicts.append(Verdict(event_id=invalid.event_id, failure=refusal.failure, reason=refusal.reason))
         else:
             batch.accepted.append(row)
@@ -76,11 +83,21 @@ def _judge_event(index: int, raw: object, incoming: Incoming, read: Reader, rece
     row = read(raw, received)
     if len(row.event_id) > limits.id_characters:
         raise Refusal(Failure.TOO_LARGE, f"{_name_id(limits)} may have {limits.id_characters} characters")
+    if received.suppressed:
+        received.suppressed.check(row)
     return enrich(row, raw, received.clues)
 
 
 def _name_id(limits: Limits) -> str:
     return "messageId" if limits.id_characters < 256 else "id"
+
+
+def must_drop(invalid: InvalidEvent, received: Received) -> bool:
+    """Whether a refused event is of somebody who is suppressed, so that nothing of it may be stored."""
+    if invalid.failure is Failure.SUPPRESSED:
+        return True
+    known = received.suppressed
+    return known is not None and known.covers(invalid.user_id, invalid.anonymous_id, invalid.previous_id)
 
 
 def to_refusal(error: Exception) -> Refusal:

@@ -72,6 +72,8 @@ class Handler(RequestHandler):
             return
         wanted = parse_qs(url.query).get("ifGenerationMatch", [""])[0]
         self.storage.required_generation = int(wanted) if wanted.isdecimal() else None
+        exact = parse_qs(url.query).get("generation", [""])[0] if self.command == "DELETE" else ""
+        self.storage.deleted_generation = int(exact) if exact.isdecimal() else None
         try:
             Router(self).handle(self.command)
         except PreconditionFailedError:

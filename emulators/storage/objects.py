@@ -33,6 +33,7 @@ class ObjectStore(Storage):
         self._last_config_id = 0
         self._resumable_generations: dict[str, int] = {}
         self.required_generation: int | None = None  # of the request being served
+        self.deleted_generation: int | None = None  # which version it deletes; there is only the live one here
         super().__init__(use_memory_fs=data_dir is None, data_dir=str(data_dir.absolute()) if data_dir else None)
 
     def add_config(self, bucket: str, body: object) -> dict[str, Any]:
@@ -82,6 +83,8 @@ class ObjectStore(Storage):
         previous = self._find_live(bucket_name, file_name)
         if previous is not None:
             _check_generation(previous, self.required_generation)
+            if self.deleted_generation not in (None, int(previous["generation"])):
+                raise NotFound
         super().delete_file(bucket_name, file_name)
         if previous is not None:
             self._emit(EventType.DELETE, previous)

@@ -55,6 +55,7 @@ def _derive_one(access: Function | Job, dataset: str) -> Iterator[Grant]:
         (Scope.SUBSCRIPTION, "roles/pubsub.subscriber", access.pulls),
         (Scope.BUCKET, "roles/storage.objectViewer", access.reads_buckets),
         (Scope.BUCKET, "roles/storage.objectCreator", access.writes_buckets),
+        (Scope.BUCKET, "roles/storage.objectUser", access.rewrites_buckets),
         (Scope.SECRET, "roles/secretmanager.secretAccessor", access.secrets),
         (Scope.TABLE, "roles/bigquery.dataEditor", access.writes_tables),
         (Scope.SERVICE, "roles/run.invoker", access.calls),

@@ -13,7 +13,7 @@ import pytest
 
 from agents.replay import find_routes
 from agents.swarm.registry import find_module
-from schemas import topology
+from schemas import people, topology
 from schemas.tables import TABLES
 from schemas.topology import Function, Job
 from tests.infra.reach import Evidence, Place, reach, read_modules
@@ -49,6 +49,7 @@ class Uses:
     calls: frozenset[str]
     reads_buckets: frozenset[str]
     writes_buckets: frozenset[str]
+    rewrites_buckets: frozenset[str]
     writes_tables: frozenset[str]
     pulls: bool
 
@@ -79,6 +80,7 @@ def find_uses(access: Function | Job) -> Uses:
         ),
         reads_buckets=_find_buckets(found, READS),
         writes_buckets=_find_buckets(found, WRITES),
+        rewrites_buckets=frozenset(),
         writes_tables=frozenset(
             table for evidence in found.values() for text in evidence.texts for table in WRITTEN.findall(text)
         )
@@ -134,6 +136,7 @@ def declare(access: Function | Job) -> Uses:
         calls=frozenset(access.calls),
         reads_buckets=frozenset(access.reads_buckets),
         writes_buckets=frozenset(access.writes_buckets),
+        rewrites_buckets=frozenset(access.rewrites_buckets),
         writes_tables=frozenset(access.writes_tables),
         pulls=bool(access.pulls),
     )
@@ -144,6 +147,12 @@ def expect(access: Function | Job) -> Uses:
     found = find_uses(access)
     if access.name == "replay":
         return replace(found, publishes=frozenset(find_routes(NAMED).values()))
+    if (
+        access.name == "forget"
+    ):  # whatever can hold a person: a new table or bucket is missing here until it is declared
+        buckets = frozenset(bucket.name for bucket in NAMED.buckets)
+        tables = frozenset(table.name for table in people.tables())
+        return replace(found, writes_tables=tables, rewrites_buckets=buckets)
     return found
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 
-from agents.intake.messages import read_raw
 from agents.tools.places import Place, make_location
 from schemas.headers import CITY, COORDINATES, COUNTRY, REGION
 from schemas.rows import Interaction, Location
@@ -71,19 +70,26 @@ def attribute_clues(row: Interaction, raw: object, clues: Clues) -> Clues:
     return clues
 
 
+class _Context(msgspec.Struct):
+    ip: str | None = None
+
+
+class _Event(msgspec.Struct):
+    context: _Context | None = None
+    data: Any = None
+
+
 def _find_address(raw: object) -> str | None:
     """context.ip, which a server that speaks for a person may give (Segment's common fields)."""
-    if isinstance(raw, msgspec.Raw):
-        if b'"ip"' not in bytes(raw):  # nearly always, and then there is nothing to decode
-            return None
-        raw = read_raw(raw)
-    if not isinstance(raw, dict):
+    if isinstance(raw, msgspec.Raw) and b'"ip"' not in bytes(raw):  # nearly always
         return None
-    event: dict[str, Any] = raw
-    data = event.get("data")
-    context = event.get("context") or (data.get("context") if isinstance(data, dict) else None)
-    address = context.get("ip") if isinstance(context, dict) else None
-    return address if isinstance(address, str) and 0 < len(address) <= ADDRESS_CHARACTERS else None
+    try:
+        event = msgspec.json.decode(raw, type=_Event) if isinstance(raw, msgspec.Raw) else msgspec.convert(raw, _Event)
+        context = event.context or msgspec.convert(event.data, _Event).context
+    except (msgspec.MsgspecError, RecursionError):  # of another shape: there is no address to find
+        return None
+    address = context.ip if context else None
+    return address if address and len(address) <= ADDRESS_CHARACTERS else None
 
 
 def _read_location(headers: Mapping[str, str]) -> Location | None:
