@@ -31,6 +31,8 @@ NAMES_NOBODY = {
     "market_signals": "markets; its data is the feed's own",
     "weather_observations": "places and hours",
     "model_runs": "trainings and their figures",
+    "product_features": "products",
+    "product_relations": "products",
     "llm_usage": "model calls: costs and counts, never a prompt",
 }
 """Tables that are left alone, each with what it is about."""
