@@ -1,8 +1,8 @@
 -- What stage 1 learns from: who touched which product when and how, of the two years up to the run. Parameters: version
 -- (STRING), trained_at (TIMESTAMP). A product whose category nobody says has the graph's cluster of it in its place.
 SELECT
-  @version AS version,
-  @trained_at AS trained_at,
+  CAST(@version AS STRING) AS version,
+  CAST(@trained_at AS TIMESTAMP) AS trained_at,
   interactions.person_id AS user_id,
   product.product_id AS product_id,
   interactions.event_type AS kind,
