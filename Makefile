@@ -42,6 +42,9 @@ replay: $(STAMP) ## send what was dead-lettered to its topics again, once its ca
 requalify: $(STAMP) ## judge quarantined events again, once a rule is repaired, and send those that pass
 	@$(RUN) job requalify
 
+token: $(STAMP) ## print an ID token of a person, as signing in gives one: make -s token USER=u1
+	@$(RUN) token "$(USER)"
+
 logs: $(STAMP) ## show the end of a service's log: make logs NAME=collect
 	@test -n "$(NAME)" || { echo "whose log? make logs NAME=collect; make status lists the names"; exit 2; }
 	@$(RUN) logs $(NAME)
@@ -96,4 +99,4 @@ clean: ## stop the laptop cloud, remove .venv and build
 	@test ! -x $(BIN)/python || { $(RUN) down; $(RUN) down --dir build/demo; } > /dev/null
 	@rm -rf $(VENV) build
 
-.PHONY: help setup demo up down status job replay requalify logs trace check test bench evaluate render preview deploy bill lock clean
+.PHONY: help setup demo up down status job replay requalify token logs trace check test bench evaluate render preview deploy bill lock clean

@@ -22,7 +22,8 @@ from emulators.cloud import (
     stop_cloud,
     stop_supervisor,
 )
-from emulators.environment import Settings
+from emulators.environment import PROJECT, Settings
+from emulators.identity import make_person_token
 from emulators.measures import read_measures
 from emulators.ports import PortError
 from emulators.services import REPOSITORY, ServicesError
@@ -39,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     parsed = _build_parser().parse_args(arguments)
     parsed.dir = parsed.dir.resolve()
     commands = {"up": run_up, "run": run_here, "down": run_down, "status": run_status}
-    commands |= {"job": run_job, "logs": run_logs, "trace": run_trace}
+    commands |= {"job": run_job, "logs": run_logs, "trace": run_trace, "token": run_token}
     return commands[parsed.command](parsed)
 
 
@@ -116,6 +117,12 @@ def run_status(parsed: argparse.Namespace) -> int:
     return 0 if state.is_healthy else 1
 
 
+def run_token(parsed: argparse.Namespace) -> int:
+    """Prints an ID token of a person, as a client app gets one by signing in."""
+    print(make_person_token(PROJECT, parsed.user))
+    return 0
+
+
 def run_job(parsed: argparse.Namespace) -> int:
     """Runs a job with the cloud's environment; its output goes where ours goes."""
     state = read_state(parsed.dir)
@@ -176,6 +183,9 @@ def _build_parser() -> argparse.ArgumentParser:
     commands.add_parser("down", parents=[everywhere], help="stop everything")
     commands.add_parser("status", parents=[everywhere], help="0 all ready, 1 something is down, 3 not up")
     commands.add_parser("job", parents=[everywhere], help="run a job now").add_argument("name")
+    commands.add_parser("token", parents=[everywhere], help="an ID token of a person, for recommend").add_argument(
+        "user"
+    )
     logs = commands.add_parser("logs", parents=[everywhere], help="the end of a service's log")
     logs.add_argument("name")
     logs.add_argument("--lines", type=int, default=30)

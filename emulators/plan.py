@@ -118,6 +118,8 @@ def _name_addresses(settings: Settings, addresses: Mapping[str, str]) -> dict[st
         "SECRET_MANAGER_ENDPOINT": addresses["secretmanager"],
         "GOOGLE_GEMINI_BASE_URL": addresses["gemini"],
         "ARGO_IDENTITY_CERTS_URL": f"{addresses['identity']}/certs",
+        "FIREBASE_AUTH_EMULATOR_HOST": addresses["identity"].removeprefix("http://"),
+        "ARGO_TRUSTED_CALLERS": f"laptop@{PROJECT}.iam.gserviceaccount.com",
         "NEO4J_URI": external.get("graph", addresses["graph"]),
         "NEO4J_USERNAME": graph.USER if own_graph else environ.get("NEO4J_USERNAME", "neo4j"),
         "NEO4J_DATABASE": graph.DATABASE if own_graph else environ.get("NEO4J_DATABASE", "neo4j"),
@@ -150,6 +152,7 @@ def _plan_function(settings: Settings, environment: Mapping[str, str], function:
         "FUNCTION_SOURCE": "functions/main.py",
         "K_SERVICE": function.name,
         "PORT": str(port),
+        "ARGO_AUDIENCE": f"http://{HOST}:{port}",
     }
     if function.public:  # whoever calls it may play the load balancer: nothing but this machine can
         own["ARGO_BEHIND_LOAD_BALANCER"] = "true"

@@ -1,83 +1,193 @@
-"""The function `recommend`: recommendations over HTTP, for callers that IAM lets in.
+"""The function `recommend`: recommendations over HTTP, for signed-in people (their own) and our services (anybody's).
 
-Owns the reading of the request and the shape of the answer, and keeps on record what was served.
+Owns the reading of the request, who may ask for whom, and keeping on record what was served. The answers' shapes are
+recommend_shapes', the page is recommend_page's.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import functions_framework.aio
+import msgspec
+from google.api_core.exceptions import GoogleAPICallError
+from google.auth.exceptions import TransportError
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 
-from agents.recommender.items import Choice, Context, Item, encode_json
+from agents.recommender.items import Choice, Context, ProductName
 from agents.recommender.service import NothingToRecommend, Ports
 from agents.recommender.service import recommend as choose
-from agents.tools import bus, graph, models, warehouse
+from agents.tools import bus, graph, models, publishing, serving, warehouse
+from agents.tools.callers import Caller, NotSignedIn, find_caller
+from agents.tools.once import once
+from functions.recommend_page import POLICY, render_choice
+from functions.recommend_shapes import MAX_ID, MAX_LIMIT, MAX_RECENT, OPENAPI, RECOMMEND, describe_api, shape_choice
 from schemas.rows import encode
 
-PATH = "/v1/recommend"
 TOPIC = "recommendations"
-LIMITS = range(1, 51)
+RECORD_SECONDS = 3.0  # how long an answer waits for Pub/Sub
+KNOWN = {"user_id", "session_id", "related_to", "recent", "limit", "language", "explain", "model"}
+log = logging.getLogger(__name__)
+
+
+class Refused(Exception):
+    """The request cannot be answered: the status, what is wrong, the fix."""
+
+    def __init__(self, status: int, error: str, fix: str) -> None:
+        super().__init__(error)
+        self.status, self.error, self.fix = status, error, fix
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """A request that was read."""
+
+    user_id: str
+    context: Context
+    explain: bool
 
 
 @functions_framework.aio.http
 async def recommend(request: Request) -> Response:
-    """GET /v1/recommend?user_id=...[&limit=5][&explain=true][&language=en]."""
-    if request.method != "GET":
-        return _answer(405, {"error": f"{request.method} is not supported; use GET"})
-    if request.url.path != PATH:
-        return _answer(404, {"error": f"no route {request.url.path!r:.80}; there is {PATH}"})
-    problem = find_problem(request.query_params)
-    if problem:
-        return _answer(400, {"error": problem})
-    user_id, limit = request.query_params["user_id"], int(request.query_params.get("limit", "5"))
-    context = Context(language=request.query_params.get("language", "en"), limit=limit)
+    """GET /v1/recommend (see /v1/openapi.json)."""
     try:
-        choice = await asyncio.to_thread(_serve, user_id, context)
+        response = await _answer(request)
+    except Refused as refused:
+        response = _write({"error": refused.error, "fix": refused.fix}, refused.status)
+        if refused.status == 401:
+            response.headers["WWW-Authenticate"] = "Bearer"
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["Vary"] = "Authorization, Accept"
+    return response
+
+
+async def _answer(request: Request) -> Response:
+    if request.method not in ("GET", "HEAD"):
+        raise Refused(405, f"{request.method} is not supported", "use GET")
+    if request.url.path == OPENAPI:
+        return _write(describe_api(), 200)
+    if request.url.path != RECOMMEND:
+        raise Refused(404, f"no route {request.url.path!r:.80}", f"there are {RECOMMEND} and {OPENAPI}")
+    caller = await _find_caller(request)
+    question = read_question(request.query_params, caller)
+    choice = await asyncio.get_running_loop().run_in_executor(_threads(), _choose, question)
+    await _record(choice)
+    limit = question.context.limit
+    if "text/html" in request.headers.get("accept", ""):
+        return HTMLResponse(render_choice(choice, limit), headers={"Content-Security-Policy": POLICY})
+    return _write(shape_choice(choice, limit, explain=question.explain), 200)
+
+
+async def _find_caller(request: Request) -> Caller:
+    try:
+        return await asyncio.to_thread(find_caller, request.headers.get("authorization", ""))
+    except NotSignedIn as reason:
+        fix = "sign in, and send the ID token; on the laptop: make token USER=<user id>"
+        raise Refused(401, str(reason), fix) from None
+    except TransportError as error:
+        log.warning("Google's keys are not to be had: %s", error)
+        raise Refused(503, "nobody can be recognised just now", "try again in some seconds") from None
+
+
+def read_question(parameters: QueryParams, caller: Caller) -> Question:
+    """What is asked, by whom it may be asked.
+
+    Raises:
+        Refused: naming the parameter, its value and the fix; or whose recommendations the caller may not see.
+    """
+    unknown = sorted(set(parameters.keys()) - KNOWN)
+    if unknown:
+        raise Refused(400, f"unknown parameter {unknown[0]!r:.40}", f"there are {', '.join(sorted(KNOWN))}")
+    ids = {name: _read_id(parameters, name) for name in ("user_id", "session_id", "related_to")}
+    user_id = ids["user_id"] or caller.user_id
+    if not any((user_id, *ids.values())):
+        raise Refused(400, "user_id is missing", f"{RECOMMEND}?user_id=..., or session_id=..., or related_to=...")
+    _check_rights(caller, ids["user_id"], ids["session_id"])
+    recent = parameters.getlist("recent")
+    if len(recent) > MAX_RECENT or any(not 0 < len(one) <= MAX_ID for one in recent):
+        raise Refused(
+            400, f"recent has {len(recent)} values", f"give at most {MAX_RECENT} ids of 1 to {MAX_ID} letters"
+        )
+    context = Context(
+        language=parameters.get("language", "en")[:8].lower().partition("-")[0],
+        recent_products=[ProductName(product_id=one, name=one) for one in recent],
+        limit=_read_limit(parameters.get("limit", "5")),
+        session_id=ids["session_id"],
+        related_to=ids["related_to"],
+        use_model=_read_flag(parameters, "model", default=True),
+    )
+    return Question(user_id=user_id, context=context, explain=_read_flag(parameters, "explain", default=False))
+
+
+def _check_rights(caller: Caller, user_id: str, session_id: str) -> None:
+    """A person asks for themselves only. A visit has no owner whom a token could name: services ask for it."""
+    if user_id and not caller.may_see(user_id):
+        raise Refused(403, "these are somebody else's recommendations", "ask for your own: leave user_id out")
+    if session_id and not caller.account:
+        raise Refused(
+            403, "a session is asked for by services only", "leave session_id out, and send recent=<product id>"
+        )
+
+
+def _read_id(parameters: QueryParams, name: str) -> str:
+    value = parameters.get(name)
+    if value is not None and not 0 < len(value) <= MAX_ID:
+        raise Refused(400, f"{name} has {len(value)} letters", f"give 1 to {MAX_ID}: {RECOMMEND}?{name}=...")
+    return value or ""
+
+
+def _read_limit(text: str) -> int:
+    if not (text.isdecimal() and text.isascii() and len(text) < 4 and 0 < int(text) <= MAX_LIMIT):
+        raise Refused(400, f"limit is {text!r:.20}", f"give a number from 1 to {MAX_LIMIT}")
+    return int(text)
+
+
+def _read_flag(parameters: QueryParams, name: str, *, default: bool) -> bool:
+    text = parameters.get(name, str(default)).lower()
+    if text not in ("true", "false"):
+        raise Refused(400, f"{name} is {text!r:.20}", "give true or false")
+    return text == "true"
+
+
+def _choose(question: Question) -> Choice:
+    try:
+        return choose(question.user_id, question.context, _ports())
     except NothingToRecommend as error:
-        return _answer(404, {"error": str(error)})
-    explain = request.query_params.get("explain", "false").lower() == "true"
-    return _answer(200, shape_choice(choice, limit, explain=explain))
+        raise Refused(404, str(error), "send events and run the jobs train_candidates and publish_serving") from None
+    except GoogleAPICallError as error:
+        log.warning("no source answers: %s: %s", type(error).__name__, error)
+        raise Refused(503, "no source of recommendations answers just now", "try again in some seconds") from None
 
 
-def find_problem(parameters: QueryParams) -> str:
-    """What is wrong with the request, or nothing."""
-    user_id, limit = parameters.get("user_id", ""), parameters.get("limit", "5")
-    if not user_id or len(user_id) > 256:
-        return "user_id must be given, with 1 to 256 characters: /v1/recommend?user_id=..."
-    if not (limit.isdecimal() and limit.isascii() and len(limit) < 4 and int(limit) in LIMITS):
-        return f"limit must be a number from {LIMITS[0]} to {LIMITS[-1]}, not {limit!r:.20}"
-    return ""
+async def _record(choice: Choice) -> None:
+    """Keep what was served; without Pub/Sub the person is answered all the same."""
+    message = bus.Outgoing(data=encode(choice.to_row()), attributes={"channel": choice.channel})
+    try:
+        async with asyncio.timeout(RECORD_SECONDS):
+            await publishing.publisher().publish(TOPIC, [message])
+    except (GoogleAPICallError, publishing.NotTaken, TimeoutError) as error:
+        log.error("recommendation %s is not on record: %s", choice.recommendation_id, type(error).__name__)
 
 
-def shape_choice(choice: Choice, limit: int, *, explain: bool) -> dict[str, Any]:
-    """The answer's body; paths only when asked for."""
-    return {
-        "user_id": choice.user_id,
-        "items": [_shape_item(item, explain=explain) for item in choice.items[:limit]],
-        "choice": {
-            "product_id": choice.item.product_id,
-            "reason": choice.reason,
-            "chosen_by": choice.chosen_by,
-        },
-    }
+@once
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(32, thread_name_prefix="recommend")
 
 
-def _shape_item(item: Item, *, explain: bool) -> dict[str, Any]:
-    shaped = {"product_id": item.product_id, "name": item.name, "price": item.price, "score": item.score}
-    return {**shaped, "paths": item.paths} if explain else shaped
+@once
+def _ports() -> Ports:
+    return Ports(
+        warehouse=warehouse.bigquery(),
+        graph=graph.neo4j(),
+        models=models.http_gateway(),
+        serving=serving.redis_serving(),
+    )
 
 
-def _serve(user_id: str, context: Context) -> Choice:
-    ports = Ports(warehouse=warehouse.bigquery(), graph=graph.neo4j(), models=models.http_gateway())
-    choice = choose(user_id, context, ports)
-    bus.send_all(bus.pubsub(), TOPIC, [bus.Outgoing(data=encode(choice.to_row()), attributes={"channel": "http"})])
-    return choice
-
-
-def _answer(status: int, body: dict[str, Any]) -> Response:
-    return Response(encode_json(body), status_code=status, media_type="application/json")
+def _write(body: object, status: int) -> Response:
+    return Response(msgspec.json.encode(body), status_code=status, media_type="application/json")

@@ -219,6 +219,7 @@ class ProductUpdate(Row, frozen=True, kw_only=True):
     category: Annotated[str, Meta(description="Category")] | None = None
     brand: Annotated[str, Meta(description="Brand")] | None = None
     price: Annotated[Decimal, Meta(description="Price of one")] | None = None
+    cost: Annotated[Decimal, Meta(description="What one costs the shop, in the same currency")] | None = None
     currency: Annotated[str, Meta(description="ISO 4217")] | None = None
     in_stock: Annotated[bool, Meta(description="Whether it can be bought")] | None = None
 
@@ -287,6 +288,8 @@ class Recommendation(Row, frozen=True, kw_only=True):
     channel: Annotated[str, Meta(description="http or swarm")]
     task_id: Annotated[Id, Meta(description="The swarm's task, when channel is swarm")] | None = None
     evidence: Annotated[JsonText, Meta(description="The candidates handed over, with their paths")] | None = None
+    experiment: Annotated[str, Meta(description="The experiment that the person was in")] | None = None
+    variant: Annotated[str, Meta(description="Its variant that the person was given")] | None = None
 
 
 class LlmUsage(Row, frozen=True, kw_only=True):

@@ -22,11 +22,11 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class ChosenProduct(Answer, frozen=True, kw_only=True):
-    """choose_product@1."""
+    """choose_product@2, and @1 before it."""
 
     product_id: Annotated[str, Meta(min_length=1, description="The productId of one of the candidates")]
     reason: Annotated[str, Meta(min_length=1, max_length=600, description="Why this one, for the person to read")]
-    evidence: Annotated[list[str], Meta(description="The paths or product ids that the reason rests on")]
+    evidence: Annotated[list[str], Meta(description="The ids of the facts that the reason rests on")]
 
 
 class WrittenEmail(Answer, frozen=True, kw_only=True):
@@ -135,6 +135,7 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
 
 PROMPTS: Mapping[str, Prompt] = {
     "choose_product@1": Prompt(data=frozenset({"candidates", "context"}), answer=ChosenProduct),
+    "choose_product@2": Prompt(data=frozenset({"candidates", "context"}), answer=ChosenProduct),
     "write_email@1": Prompt(data=frozenset({"context", "recommendation", "moment"}), answer=WrittenEmail),
     "plan_steps@1": Prompt(data=frozenset({"goal", "agents", "limits"}), answer=PlannedSteps),
     "conclude_goal@1": Prompt(data=frozenset({"goal", "findings"}), answer=Conclusion),

@@ -1,15 +1,23 @@
-"""Stage 1: who might want what, from the warehouse. The candidates were trained by the job train_candidates."""
+"""Stage 1: who might want what. The candidates were trained by the job train_candidates, and are read from the serving copy.
+
+Owns that reading, and the way without a copy: BigQuery itself, which takes a second and knows the same.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 
 import msgspec
 
-from agents.recommender.items import ProductName
-from agents.tools.warehouse import Parameter, Record, Warehouse
+from agents.recommender import copies
+from agents.recommender.copies import Known, Product
+from agents.recommender.items import ProductName, Touch
+from agents.tools.serving import Serving
+from agents.tools.warehouse import Parameter, Warehouse
 
+POPULAR_LIMIT = 50
 # What the person touched or bought is left out before the limit, or it could be all that there is. Training knew the
 # orders up to then; those since are left out here.
 CANDIDATES = """
@@ -18,7 +26,8 @@ WITH bought AS (
   FROM argo.interactions AS events, UNNEST(events.products) AS item
   WHERE events.person_id = @user_id AND events.event_type = 'order_completed'
 )
-SELECT candidate.product_id, candidate.score, product.name, product.category, product.price, 0 AS buyers
+SELECT candidate.product_id, candidate.score, product.name, product.category, product.brand, product.price,
+  product.cost, product.in_stock, 0 AS buyers
 FROM argo.current_candidates AS candidate
 LEFT JOIN argo.product_catalog AS product ON product.product_id = candidate.product_id
 LEFT JOIN bought ON bought.product_id = candidate.product_id
@@ -33,14 +42,15 @@ WITH bought AS (
   FROM argo.interactions AS events, UNNEST(events.products) AS item
   WHERE events.person_id = @user_id AND events.event_type = 'order_completed'
 )
-SELECT popular.product_id, 0.0 AS score, product.name, product.category, product.price, popular.buyers
+SELECT popular.product_id, 0.0 AS score, product.name, product.category, product.brand, product.price,
+  product.cost, product.in_stock, popular.buyers
 FROM argo.popular_products AS popular
 LEFT JOIN argo.product_catalog AS product ON product.product_id = popular.product_id
 LEFT JOIN bought ON bought.product_id = popular.product_id
 WHERE bought.product_id IS NULL AND COALESCE(product.in_stock, TRUE)
   AND popular.product_id NOT IN UNNEST(@recent_ids)
 ORDER BY popular.people DESC, popular.product_id
-LIMIT 20
+LIMIT 50
 """
 
 
@@ -51,25 +61,62 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     score: float = 0.0
     name: str | None = None
     category: str | None = None
+    brand: str | None = None
     price: Decimal | None = None
+    cost: Decimal | None = None
+    in_stock: bool | None = None
+    bought_at: datetime | None = None
     buyers: int = 0
+    is_listed: bool = True  # False: paths alone brought it
 
 
 def read_candidates(warehouse: Warehouse, user_id: str, recent: Sequence[ProductName]) -> list[Candidate]:
-    """The person's candidates, best first, without the recent products; what is popular when there are none."""
+    """The person's candidates from BigQuery, best first; what is popular when there are none."""
     asked: dict[str, Parameter] = {"user_id": user_id, "recent_ids": [product.product_id for product in recent]}
-    return _drop_recent(warehouse.query(CANDIDATES, asked), recent) or _drop_recent(
-        warehouse.query(POPULAR, asked), recent
+    return drop_recent(msgspec.convert(warehouse.query(CANDIDATES, asked), list[Candidate]), recent) or drop_recent(
+        msgspec.convert(warehouse.query(POPULAR, asked), list[Candidate]), recent
     )
 
 
-def _drop_recent(rows: list[Record], recent: Sequence[ProductName]) -> list[Candidate]:
+def drop_recent(candidates: Sequence[Candidate], recent: Sequence[ProductName]) -> list[Candidate]:
     """Without what is, or is called like, a recent product: "LAMP goes well with LAMP" is no recommendation."""
     ids = {product.product_id for product in recent}
     names = {product.name.casefold() for product in recent}
-    candidates = msgspec.convert(rows, list[Candidate])
     return [
         candidate
         for candidate in candidates
         if candidate.product_id not in ids and (candidate.name or candidate.product_id).casefold() not in names
     ]
+
+
+def make_candidates(known: Known, products: Mapping[str, Product], ids: Sequence[tuple[str, float]]) -> list[Candidate]:
+    """Candidates of these ids and scores, with what the catalogue and the person's orders say; unknown products dropped."""
+    bought = dict(known.person.bought)
+    for product_id, touch, at, _ in known.recent:
+        if touch is Touch.ORDERED:
+            bought[product_id] = max(at, bought.get(product_id, at))
+    return [
+        Candidate(
+            product_id=product_id,
+            score=score,
+            name=product.name,
+            category=product.category,
+            brand=product.brand,
+            price=product.price,
+            cost=product.cost,
+            in_stock=product.in_stock,
+            bought_at=copies.to_time(bought[product_id]) if product_id in bought else None,
+        )
+        for product_id, score in ids
+        if (product := products.get(product_id)) is not None
+    ]
+
+
+def list_popular(serving: Serving, known: Known, category: str | None = None) -> list[Candidate]:
+    """What is popular, in the category first when one is given."""
+    popular = copies.read_popular(serving, known.pointer.shop)
+    ids = [*popular.by_category.get(category or "", []), *popular.everywhere]
+    wanted = list(dict.fromkeys(ids))[:POPULAR_LIMIT]
+    products = copies.read_products(serving, known.pointer.shop, wanted)
+    made = make_candidates(known, products, [(product_id, 0.0) for product_id in wanted])
+    return [msgspec.structs.replace(one, buyers=products[one.product_id].buyers) for one in made]

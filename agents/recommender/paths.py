@@ -1,24 +1,34 @@
-"""Stage 2: how a person's latest products lead to a candidate, from the graph, as facts that a person can read."""
+"""Stage 2: how a person's latest products lead to others, from the graph, as facts that a person can read."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from agents.recommender.items import ProductName
+from agents.recommender.items import ARROW, Link, ProductName, Relation, Touch
 from agents.tools.graph import Graph
 from schemas.graph import statement
 from schemas.rows import OUTCOME_TYPES
 
+__all__ = ["ARROW", "Relevance", "find_paths", "find_recent"]
+
 RECENT_PRODUCTS = 10
 EVENTS_PER_PRODUCT = 15  # 10 to 40 rank as well as each other (Online Retail); the time grows with it
+EVENTS_PER_VISIT = 20  # a visit of a robot may have thousands
+FADE = 0.9  # a product counts this much less than the one touched after it
 # Neither wanted nor the person's own doing.
 IGNORED_TYPES = ["order_cancelled", "product_removed", *OUTCOME_TYPES]
-ARROW = " → "
+_TOUCHES: Mapping[str, Touch] = {
+    "order_completed": Touch.ORDERED,
+    "product_added": Touch.ADDED,
+    "product_viewed": Touch.VIEWED,
+}
 
 
 class _Link(msgspec.Struct, frozen=True, rename="camel"):
+    from_id: str
     from_name: str
     together: int
     orders: int
@@ -31,29 +41,39 @@ class _Answer(msgspec.Struct, frozen=True, rename="camel"):
     links: list[_Link]
 
 
+class _Recent(msgspec.Struct, frozen=True, rename="camel"):
+    product_id: str
+    name: str
+    type: str = ""
+
+
 class Relevance(msgspec.Struct, frozen=True, kw_only=True):
-    """How near a candidate is, and up to three paths that say why, strongest first."""
+    """How near a product is, its name in the graph, and up to three links that say why, strongest first."""
 
     score: float
-    paths: list[str]
+    name: str
+    links: list[Link]
 
 
-def find_paths(graph: Graph, user_id: str, candidate_ids: list[str]) -> dict[str, Relevance]:
-    """The relevance of the candidates that the person's latest products lead to, by product id.
+def find_paths(graph: Graph, recent: Sequence[ProductName]) -> dict[str, Relevance]:
+    """The relevance of what these products (newest first) lead to, by product id.
 
     Raises:
         agents.tools.graph.GraphUnavailable: no graph.
     """
+    starts = recent[:RECENT_PRODUCTS]
     parameters: dict[str, Any] = {
-        "userId": user_id,
-        "candidateIds": candidate_ids,
-        "recentLimit": RECENT_PRODUCTS,
+        "recent": [{"productId": start.product_id, "weight": FADE**place} for place, start in enumerate(starts)],
+        "recentIds": [start.product_id for start in starts],
         "eventLimit": EVENTS_PER_PRODUCT,
+        "visitLimit": EVENTS_PER_VISIT,
         "ignoredTypes": IGNORED_TYPES,
     }
     answers = msgspec.convert(graph.read(statement("relevance_paths"), parameters), list[_Answer])
     return {
-        answer.product_id: Relevance(score=answer.score, paths=[_describe(link, answer.name) for link in answer.links])
+        answer.product_id: Relevance(
+            score=answer.score, name=answer.name, links=[_make_link(link) for link in answer.links]
+        )
         for answer in answers
     }
 
@@ -61,16 +81,13 @@ def find_paths(graph: Graph, user_id: str, candidate_ids: list[str]) -> dict[str
 def find_recent(graph: Graph, user_id: str) -> list[ProductName]:
     """The person's latest products, newest first. Raises as `find_paths` does."""
     parameters = {"userId": user_id, "limit": RECENT_PRODUCTS, "ignoredTypes": IGNORED_TYPES}
-    return msgspec.convert(graph.read(statement("recent_products"), parameters), list[ProductName])
+    found = msgspec.convert(graph.read(statement("recent_products"), parameters), list[_Recent])
+    return [
+        ProductName(product_id=one.product_id, name=one.name, touch=_TOUCHES.get(one.type, Touch.TOUCHED))
+        for one in found
+    ]
 
 
-def _describe(link: _Link, name: str) -> str:
-    """Such as: PARTY BUNTING → bought together in 14 orders → JUMBO BAG RED RETROSPOT."""
-    how = f"bought together in {_count(link.orders, 'order')}"
-    if not link.orders:
-        how = f"looked at together in {_count(link.together, 'visit')}"
-    return ARROW.join((link.from_name, how, name))
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def _make_link(link: _Link) -> Link:
+    relation, count = (Relation.BOUGHT, link.orders) if link.orders else (Relation.VIEWED, link.together)
+    return Link(relation=relation, count=count, from_id=link.from_id, from_name=link.from_name)

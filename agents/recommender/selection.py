@@ -1,37 +1,33 @@
 """Stage 3: one product and the reason for it, from a model that is believed only as far as it can be checked.
 
-Owns the question, the check of the answer and the template that stands in. A model may choose among the products that
-it was handed, and rest its reason on what it was handed; anything else is as good as no answer.
+Owns the question, the one repair try and the template that stands in; what is true is `agents.recommender.grounding`'s. A
+model may choose among the products that it was handed, and rest its reason on what it was handed; anything else is as good
+as no answer. However slow the model, the answer comes within MODEL_SECONDS.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 from google.api_core.exceptions import GoogleAPICallError
 
 from agents.prompts import ChosenProduct
+from agents.recommender import wording
+from agents.recommender.bounds import Bound, Unavailable
+from agents.recommender.grounding import Evidence, find_problem, gather_evidence
 from agents.recommender.items import Context, Item
-from agents.recommender.paths import ARROW
-from agents.tools.models import ModelGateway, ModelRefused, ModelRequest, ModelUnavailable
+from agents.tools.models import ModelAnswer, ModelGateway, ModelRefused, ModelRequest, ModelUnavailable
 from agents.tools.settings import SettingsError
 
-PROMPT = "choose_product@1"
+PROMPT = "choose_product@2"
 AGENT = "RecommendationAgent"
 TEMPLATE = "template"
-TEMPLATES = {
-    "en": (
-        "Others chose it together with {name}.",
-        "Chosen by people whose taste is like yours.",
-        "Popular right now: {fact}.",
-    ),
-    "ko": (
-        "{name}와(과) 함께 선택된 상품입니다.",
-        "취향이 비슷한 분들이 선택한 상품입니다.",
-        "지금 인기 있는 상품입니다.",
-    ),
-}
+MODEL_SECONDS = 8.0  # a chat model takes 1 to 4 s for so short an answer; a repair doubles it
+TRIES = 2  # the answer, and one repair
+FAILURES = (ModelUnavailable, ModelRefused, SettingsError, GoogleAPICallError)
 
 log = logging.getLogger(__name__)
 
@@ -45,64 +41,86 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     evidence: list[str]
 
 
-def select_item(items: list[Item], user_id: str, context: Context, models: ModelGateway) -> Selection:
+def select_item(items: Sequence[Item], context: Context, models: ModelGateway, bound: Bound) -> Selection:
     """The model's choice among the items, or the first item with a template's reason."""
+    if not context.use_model:
+        return select_by_template(items, context.language)
     try:
-        answer = models.generate(_make_request(items, user_id, context))
-        chosen = msgspec.convert(answer.output, ChosenProduct)
-    except (ModelUnavailable, ModelRefused, SettingsError, GoogleAPICallError) as error:
-        log.warning("no model for %s, the template chooses: %s", context.task_id or "http", error)
-        return select_by_template(items, context.language)
+        found = bound.ask(lambda: _ask_model(items, context, models), FAILURES)
+    except Unavailable as error:
+        log.warning("no model for %s, the template chooses: %s", context.task_id or context.channel, error)
+        found = None
+    return found or select_by_template(items, context.language)
+
+
+def _ask_model(items: Sequence[Item], context: Context, models: ModelGateway) -> Selection | None:
+    """The model's choice when it is founded, at the latest after one repair."""
+    language = wording.find_language(context.language)
+    evidence = gather_evidence(items, context.recent_products)
+    rejected: dict[str, Any] | None = None
+    for _ in range(TRIES):
+        answer = models.generate(_make_request(items, evidence, context, rejected))
+        chosen, problem = _read_answer(answer)
+        problem = problem or (chosen and find_problem(chosen, items, evidence, wording.load()[language])) or ""
+        if chosen and not problem:
+            return _accept(chosen, items, evidence, answer.model)
+        log.warning("%s chose unfoundedly: %s", answer.model, problem)
+        rejected = {"answer": answer.output, "problem": problem}
+    return None
+
+
+def _read_answer(answer: ModelAnswer) -> tuple[ChosenProduct | None, str]:
+    try:
+        return msgspec.convert(answer.output, ChosenProduct), ""
     except msgspec.ValidationError as error:
-        log.warning("the model's answer has the wrong shape, the template chooses: %s", error)
-        return select_by_template(items, context.language)
-    problem = find_problem(chosen, items, context)
-    if problem:
-        log.warning("%s chose unfoundedly, the template chooses: %s", answer.model, problem)
-        return select_by_template(items, context.language)
-    (item,) = (item for item in items if item.product_id == chosen.product_id)
-    return Selection(item=item, reason=chosen.reason, chosen_by=answer.model, evidence=chosen.evidence)
+        return None, f"the answer has the wrong shape: {error}"
 
 
-def find_problem(chosen: ChosenProduct, items: list[Item], context: Context) -> str:
-    """What is wrong with a model's choice, or nothing."""
-    products = {item.product_id for item in items}
-    known = products | {product.product_id for product in context.recent_products}
-    known |= {path for item in items for path in item.paths}
-    if chosen.product_id not in products:
-        return f"product {chosen.product_id!r} is not among the candidates"
-    if not chosen.evidence:
-        return "the reason rests on nothing"
-    strange = [evidence for evidence in chosen.evidence if evidence not in known]
-    return f"evidence {strange[0]!r} was not handed over" if strange else ""
+def _accept(chosen: ChosenProduct, items: Sequence[Item], evidence: Sequence[Evidence], model: str) -> Selection:
+    item = next(item for item in items if item.product_id == chosen.product_id)
+    known = {fact.id: fact for fact in evidence}
+    cited = [known[name] for name in chosen.evidence]
+    texts = [fact.product_id if fact.kind in ("product", "touch") else fact.text for fact in cited]
+    return Selection(item=item, reason=chosen.reason, chosen_by=model, evidence=list(dict.fromkeys(texts)))
 
 
-def select_by_template(items: list[Item], language: str) -> Selection:
+def select_by_template(items: Sequence[Item], language: str) -> Selection:
     """The first item, with its strongest path as the reason."""
     item = items[0]
-    with_path, without_path, popular = TEMPLATES.get(language, TEMPLATES["en"])
-    if not item.paths:
-        return Selection(item=item, reason=without_path, chosen_by=TEMPLATE, evidence=[item.product_id])
-    path = item.paths[0]
-    start, arrow, _ = path.partition(ARROW)
-    reason = with_path.format(name=start) if arrow else popular.format(fact=path)
-    return Selection(item=item, reason=reason, chosen_by=TEMPLATE, evidence=[path])
+    link = item.links[0] if item.links else None
+    reason = wording.load()[wording.find_language(language)].write(link)
+    evidence = [link.describe(item.name)] if link else [item.product_id]
+    return Selection(item=item, reason=reason, chosen_by=TEMPLATE, evidence=evidence)
 
 
-def _make_request(items: list[Item], user_id: str, context: Context) -> ModelRequest:
+def _make_request(
+    items: Sequence[Item], evidence: Sequence[Evidence], context: Context, rejected: dict[str, Any] | None
+) -> ModelRequest:
     candidates = [
-        {**msgspec.to_builtins(item), "price": None if item.price is None else float(item.price)} for item in items
+        {
+            "productId": item.product_id,
+            "name": item.name,
+            "category": item.category,
+            "price": None if item.price is None else float(item.price),
+            "score": item.score,
+            "evidence": _list_facts(fact for fact in evidence if _is_about(fact, item)),
+        }
+        for item in items
     ]
+    told: dict[str, Any] = {
+        "language": wording.find_language(context.language),
+        "recent": _list_facts(fact for fact in evidence if fact.kind == "touch"),
+    }
+    if rejected:
+        told["rejected"] = rejected
     return ModelRequest(
-        agent=AGENT,
-        prompt=PROMPT,
-        task_id=context.task_id,
-        data={
-            "candidates": candidates,
-            "context": {
-                "userId": user_id,
-                "language": context.language,
-                "recentProducts": msgspec.to_builtins(context.recent_products),
-            },
-        },
+        agent=AGENT, prompt=PROMPT, task_id=context.task_id, data={"candidates": candidates, "context": told}
     )
+
+
+def _is_about(fact: Evidence, item: Item) -> bool:
+    return fact.kind != "touch" and fact.product_id == item.product_id
+
+
+def _list_facts(facts: Iterable[Evidence]) -> list[dict[str, Any]]:
+    return [{name: value for name, value in msgspec.to_builtins(fact).items() if name != "productId"} for fact in facts]

@@ -1,90 +1,217 @@
 """The recommender as its callers know it: a person in, one choice out, with its reason and what it rests on.
 
 Owns the order of the three stages and what happens when one is missing: without a model the template chooses, without
-a graph stage 1 decides, without history popularity does. Only without a warehouse is there no answer.
+a graph stage 1 decides, without a serving copy BigQuery is asked, without history popularity does. Each source has its bound
+(`agents.recommender.bounds`), so that the answer comes in time whatever they do.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import TypeVar
 
 import msgspec
+from google.api_core.exceptions import GoogleAPICallError
+from redis.exceptions import RedisError
 
-from agents.recommender.candidates import Candidate, read_candidates
+from agents.recommender import copies, experiments, rules
+from agents.recommender.bounds import Bound, Unavailable
+from agents.recommender.candidates import Candidate, drop_recent, list_popular, make_candidates, read_candidates
+from agents.recommender.copies import Known, NoCopy
+from agents.recommender.experiments import Experiment, Variant
 from agents.recommender.items import Choice, Context, Item, ProductName
-from agents.recommender.paths import Relevance, find_paths, find_recent
-from agents.recommender.ranking import rank_items
-from agents.recommender.selection import select_item
+from agents.recommender.paths import RECENT_PRODUCTS, Relevance, find_paths, find_recent
+from agents.recommender.ranking import NEWS_WEIGHT, PATH_WEIGHT, is_personal, rank_items
+from agents.recommender.selection import MODEL_SECONDS, select_item
 from agents.tools.graph import Graph, GraphUnavailable
 from agents.tools.models import ModelGateway
+from agents.tools.serving import Serving
+from agents.tools.settings import SettingsError
 from agents.tools.warehouse import Warehouse
 
 __all__ = ["Choice", "Context", "Item", "NothingToRecommend", "Ports", "ProductName", "recommend"]
 
 MODEL_ITEMS = 5  # what the model chooses among
+COPY_SECONDS = 0.5  # one millisecond when it is well
+GRAPH_SECONDS = 0.5  # 30 ms when it is well
+NOBODY = "anonymous"
+
+Value = TypeVar("Value")
 
 log = logging.getLogger(__name__)
 
 
 class NothingToRecommend(LookupError):
-    """The warehouse knows no product that could be recommended to this person."""
+    """Nothing is known that may be recommended to this person."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ports:
-    """What the recommender asks."""
+    """What the recommender asks, and how long it waits for each. The bounds remember what failed lately."""
 
     warehouse: Warehouse
     graph: Graph
     models: ModelGateway
+    serving: Serving
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    copy_bound: Bound = field(default_factory=lambda: Bound("the serving copy", COPY_SECONDS))
+    graph_bound: Bound = field(default_factory=lambda: Bound("the graph", GRAPH_SECONDS))
+    model_bound: Bound = field(default_factory=lambda: Bound("the model", MODEL_SECONDS))
+    rules: rules.Rules = field(default_factory=rules.load)
+    experiments: dict[str, Experiment] = field(default_factory=lambda: dict(experiments.load()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    """What stages 1 and 2 brought."""
+
+    candidates: list[Candidate]
+    relevance: dict[str, Relevance]
+    recent: list[ProductName]
+    version: str | None = None
 
 
 def recommend(user_id: str, context: Context, ports: Ports) -> Choice:
     """What to recommend to a person now, and why; `context.limit` items of which the first five are the model's.
 
     Raises:
-        NothingToRecommend: there is no product that the person has not bought or lately touched.
-        google.api_core.exceptions.GoogleAPICallError: the warehouse does not answer; try again.
+        NothingToRecommend: there is no product that may be recommended.
+        google.api_core.exceptions.GoogleAPICallError: neither Redis nor BigQuery nor the graph answers; try again.
     """
-    recent = _find_recent(ports.graph, user_id)
-    candidates = read_candidates(ports.warehouse, user_id, [*context.recent_products, *recent])
-    if not candidates:
-        raise NothingToRecommend(f"no product is known that could be recommended to {user_id}")
-    relevance: dict[str, Relevance] = {}
-    if recent:  # without, there is no path to find, or nobody to ask
-        relevance = _find_paths(ports.graph, user_id, candidates)
-    if recent and not context.recent_products:
-        context = msgspec.structs.replace(context, recent_products=recent)
-    items = rank_items(candidates, relevance, max(context.limit, MODEL_ITEMS))
-    selection = select_item(items[:MODEL_ITEMS], user_id, context, ports.models)
+    person = user_id or context.session_id or NOBODY
+    assigned = experiments.assign("" if person == NOBODY else person, ports.experiments)
+    variant = assigned.variant if assigned else Variant(share=1)
+    found = _find(user_id, context, ports)
+    now = ports.now()
+    allowed = [one for one in found.candidates if not rules.find_refusal(one, ports.rules, now)]
+    weight = PATH_WEIGHT if variant.path_weight is None else variant.path_weight
+    if any(product.is_news for product in found.recent) or not is_personal(allowed):
+        weight = NEWS_WEIGHT
+    items = rules.arrange_items(rank_items(allowed, found.relevance, weight), ports.rules)
+    items = items[: max(context.limit, MODEL_ITEMS)]
+    if not items:
+        raise NothingToRecommend(f"no product is known that could be recommended to {person}")
+    use_model = context.use_model if variant.use_model is None else context.use_model and variant.use_model
+    told = msgspec.structs.replace(context, recent_products=found.recent[:RECENT_PRODUCTS], use_model=use_model)
+    selection = select_item(items[:MODEL_ITEMS], told, ports.models, ports.model_bound)
     return Choice(
-        user_id=user_id,
+        user_id=person,
         item=selection.item,
         reason=selection.reason,
         chosen_by=selection.chosen_by,
         evidence=selection.evidence,
         items=items,
-        served_at=ports.now(),
+        served_at=now,
         channel=context.channel,
         task_id=context.task_id,
+        shown=[item.product_id for item in items[: context.limit]],
+        experiment=assigned.experiment if assigned else None,
+        variant=assigned.name if assigned else None,
+        version=found.version,
     )
 
 
-def _find_recent(graph: Graph, user_id: str) -> list[ProductName]:
+def _find(user_id: str, context: Context, ports: Ports) -> _Found:
+    """By the serving copy when it is there, else by BigQuery."""
     try:
-        return find_recent(graph, user_id)
-    except GraphUnavailable as error:
+        known = ports.copy_bound.ask(
+            lambda: copies.read_known(ports.serving, user_id, context.session_id), (RedisError, SettingsError)
+        )
+        return _find_by_copy(known, context, ports)
+    except (Unavailable, NoCopy) as error:
+        log.warning("no serving copy, BigQuery is asked: %s", error)
+    return _find_by_warehouse(user_id, context, ports)
+
+
+def _find_by_copy(known: Known, context: Context, ports: Ports) -> _Found:
+    shop = known.pointer.shop
+    ids = [product_id for product_id, _, _, _ in known.recent]
+    wanted = [*ids, *(one.product_id for one in context.recent_products), context.related_to]
+    names = _ask_copy(ports, lambda: copies.read_products(ports.serving, shop, wanted))
+    trained = known.pointer.trained_at.timestamp()
+    recent = _join_recent(
+        context,
+        [
+            ProductName(
+                product_id=product_id,
+                name=(names[product_id].name if product_id in names else None) or name or product_id,
+                touch=touch,
+                is_news=at > trained,
+            )
+            for product_id, touch, at, name in known.recent
+        ],
+    )
+    if context.related_to:
+        product = names.get(context.related_to)
+        recent = [ProductName(product_id=context.related_to, name=(product and product.name) or context.related_to)]
+    relevance = _find_paths(ports, recent)
+    own = [] if context.related_to else known.person.candidates
+    more = [(product_id, 0.0) for product_id in relevance if product_id not in {one for one, _ in own}]
+    products = _ask_copy(ports, lambda: copies.read_products(ports.serving, shop, [one for one, _ in (*own, *more)]))
+    candidates = make_candidates(known, products, own)
+    brought = [msgspec.structs.replace(one, is_listed=False) for one in make_candidates(known, products, more)]
+    candidates = drop_recent([*candidates, *brought], recent)
+    if len(candidates) < max(context.limit, MODEL_ITEMS):
+        category = names[context.related_to].category if context.related_to in names else None
+        popular = _ask_copy(ports, lambda: list_popular(ports.serving, known, category))
+        there = {one.product_id for one in candidates}
+        candidates += drop_recent([one for one in popular if one.product_id not in there], recent)
+    return _Found(candidates=candidates, relevance=relevance, recent=recent, version=known.pointer.people)
+
+
+def _find_by_warehouse(user_id: str, context: Context, ports: Ports) -> _Found:
+    recent = _join_recent(context, _find_recent(ports, user_id) if user_id else [])
+    if context.related_to:
+        recent = [ProductName(product_id=context.related_to, name=context.related_to)]
+    relevance = _find_paths(ports, recent)
+    failed: GoogleAPICallError | None = None
+    candidates: list[Candidate] = []
+    try:
+        candidates = read_candidates(ports.warehouse, user_id, recent)
+    except GoogleAPICallError as error:
+        log.warning("neither a serving copy nor BigQuery, paths decide: %s", type(error).__name__)
+        failed = error
+    there = {one.product_id for one in candidates}
+    if context.related_to or failed:
+        candidates += [
+            Candidate(product_id=product_id, name=one.name, is_listed=False)
+            for product_id, one in relevance.items()
+            if product_id not in there
+        ]
+    if failed and not candidates:
+        raise failed
+    return _Found(candidates=drop_recent(candidates, recent), relevance=relevance, recent=recent)
+
+
+def _join_recent(context: Context, known: Sequence[ProductName]) -> list[ProductName]:
+    """The caller's recent products before the known ones, each once; what the caller tells is news."""
+    told = [msgspec.structs.replace(product, is_news=not context.task_id) for product in context.recent_products]
+    joined: dict[str, ProductName] = {}
+    for product in (*told, *known):
+        joined.setdefault(product.product_id, product)
+    return list(joined.values())
+
+
+def _ask_copy(ports: Ports, question: Callable[[], Value]) -> Value:
+    return ports.copy_bound.ask(question, (RedisError,))
+
+
+def _find_recent(ports: Ports, user_id: str) -> list[ProductName]:
+    try:
+        return ports.graph_bound.ask(lambda: find_recent(ports.graph, user_id), (GraphUnavailable,))
+    except Unavailable as error:
         log.warning("no graph, stage 1 decides: %s", error)
         return []
 
 
-def _find_paths(graph: Graph, user_id: str, candidates: list[Candidate]) -> dict[str, Relevance]:
+def _find_paths(ports: Ports, recent: Sequence[ProductName]) -> dict[str, Relevance]:
+    if not recent:  # there is no path to find
+        return {}
     try:
-        return find_paths(graph, user_id, [candidate.product_id for candidate in candidates])
-    except GraphUnavailable as error:
+        return ports.graph_bound.ask(lambda: find_paths(ports.graph, recent), (GraphUnavailable,))
+    except Unavailable as error:
         log.warning("no paths, stage 1 decides: %s", error)
         return {}

@@ -12,6 +12,7 @@ import msgspec
 
 from agents.errors import StepFailed
 from agents.recommender import service
+from agents.recommender.bounds import Bound
 from agents.swarm.agent import Action, ConversableAgent, Ports, Task, to_json
 from agents.swarm.outputs import ChosenProduct, ContextSummary
 from agents.tools.bus import Outgoing, send_all
@@ -21,6 +22,7 @@ from schemas.messages import Json, ProfileUpdate
 RECOMMENDATIONS_TOPIC = "recommendations"
 PROFILES_TOPIC = "user-profile-updates"
 CHANNEL = "swarm"
+MODEL_SECONDS = 40.0  # nobody waits at a screen; the gateway gives a model 20 s
 
 
 class RecommendationAgent(ConversableAgent):
@@ -37,9 +39,20 @@ class RecommendationAgent(ConversableAgent):
         """The agent on BigQuery, Neo4j and the model gateway."""
         from agents.tools.graph import neo4j
         from agents.tools.models import http_gateway
+        from agents.tools.serving import redis_serving
         from agents.tools.warehouse import bigquery
 
-        return cls(ports, service.Ports(warehouse=bigquery(), graph=neo4j(), models=http_gateway(), now=ports.now))
+        return cls(
+            ports,
+            service.Ports(
+                warehouse=bigquery(),
+                graph=neo4j(),
+                models=http_gateway(),
+                serving=redis_serving(),
+                now=ports.now,
+                model_bound=Bound("the model", MODEL_SECONDS),
+            ),
+        )
 
     def actions(self) -> Mapping[str, Action]:
         """What it can do."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # Leaves `Authorization` to the function behind it: https://cloud.google.com/run/docs/authenticating/service-to-service
 HEADER = "x-serverless-authorization"
 KEYS_SECONDS = 3600.0
+FRESH_SECONDS = 30.0
 WAIT_SECONDS = 10
 
 
@@ -77,30 +78,36 @@ def read_caller(headers: Mapping[str, str]) -> str:
     return email[:200] if isinstance(email, str) else ""
 
 
-def certificate_keys(*, fresh: bool) -> Mapping[str, str]:
-    """The public keys by which tokens are checked, by their ids; kept for an hour unless `fresh` ones are wanted.
+def certificate_keys(*, fresh: bool, url: str = "") -> Mapping[str, str]:
+    """The public keys at an address (Google's own by default), by their ids; kept for an hour unless `fresh` ones are wanted.
 
     Raises:
         google.auth.exceptions.TransportError: they are not to be had.
     """
-    if fresh or time.monotonic() > _keys.good_until:
+    address = url or settings().identity_certs_url
+    known = _keys.get(address)
+    now = time.monotonic()
+    # Anybody can send a token that no key fits: that must not make us ask Google as often.
+    is_wanted = known is None or now > known.good_until or (fresh and now > known.read_at + FRESH_SECONDS)
+    if known is None or is_wanted:
         from google.auth.exceptions import TransportError
 
-        response = _request()(settings().identity_certs_url, method="GET", timeout=WAIT_SECONDS)
+        response = _request()(address, method="GET", timeout=WAIT_SECONDS)
         if response.status != HTTPStatus.OK:
-            raise TransportError(f"{settings().identity_certs_url} answers {response.status}")
-        _keys.by_id = msgspec.json.decode(response.data, type=dict[str, str])
-        _keys.good_until = time.monotonic() + KEYS_SECONDS
-    return _keys.by_id
+            raise TransportError(f"{address} answers {response.status}")
+        by_id = msgspec.json.decode(response.data, type=dict[str, str])
+        known = _keys[address] = _Keys(by_id=by_id, good_until=now + KEYS_SECONDS, read_at=now)
+    return known.by_id
 
 
 @dataclass
 class _Keys:
     by_id: Mapping[str, str]
     good_until: float
+    read_at: float
 
 
-_keys = _Keys(by_id={}, good_until=0.0)
+_keys: dict[str, _Keys] = {}
 
 
 @once

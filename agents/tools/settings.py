@@ -36,6 +36,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     secret_manager_endpoint: str = ""
     bigquery_storage_endpoint: str = ""
     identity_certs_url: str = "https://www.googleapis.com/oauth2/v1/certs"
+    firebase_auth_emulator_host: str = ""
+    audience: str = ""
+    trusted_callers: str = ""
     vertex_location: str = "global"
     default_model: str = "gemini-3.8-flash"
     behind_load_balancer: bool = False
@@ -59,6 +62,9 @@ _VARIABLES = {
     "secret_manager_endpoint": "SECRET_MANAGER_ENDPOINT",
     "bigquery_storage_endpoint": "BIGQUERY_STORAGE_ENDPOINT",
     "identity_certs_url": "ARGO_IDENTITY_CERTS_URL",
+    "firebase_auth_emulator_host": "FIREBASE_AUTH_EMULATOR_HOST",
+    "audience": "ARGO_AUDIENCE",
+    "trusted_callers": "ARGO_TRUSTED_CALLERS",
     "vertex_location": "GOOGLE_CLOUD_LOCATION",
     "default_model": "ARGO_DEFAULT_MODEL",
     "behind_load_balancer": "ARGO_BEHIND_LOAD_BALANCER",

@@ -70,12 +70,14 @@ def relate(outside: Outside, report: Report) -> None:
 
 
 def train(outside: Outside, report: Report) -> None:
-    """Run train_candidates and count."""
+    """Run train_candidates and count; then what brings candidates and pairs to where recommend reads them."""
     report["train_candidates"] = outside.run_job("train_candidates")
     report["candidates"] = outside.count("SELECT COUNT(*) FROM argo.current_candidates")
     report["users_with_candidates"] = outside.count("SELECT COUNT(DISTINCT user_id) FROM argo.current_candidates")
     if not report["candidates"]:
         raise StageError("the job wrote no candidates", "run: make job NAME=train_candidates")
+    report["relate_products"] = outside.run_job("relate_products")
+    report["publish_serving"] = outside.run_job("publish_serving")
 
 
 def detect(outside: Outside, report: Report) -> None:

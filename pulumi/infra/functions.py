@@ -102,6 +102,7 @@ def describe_environment(
         }
     if isinstance(access, Function) and access.public:
         variables["ARGO_BEHIND_LOAD_BALANCER"] = "true"
+        variables["ARGO_AUDIENCE"] = f"https://{function_host(access.name, settings.domain)}"
         if settings.geoip_file:
             variables["ARGO_GEOIP_FILE"] = settings.geoip_file
     variables |= {url_variable(name): addresses[name] for name in access.calls}

@@ -21,7 +21,7 @@ from agents import moments
 from agents.recommender import candidates, relations
 from agents.swarm import user_context
 from emulators.cloud import LaptopCloud
-from functions.jobs import sync_graph, train_candidates
+from functions.jobs import publish_serving, sync_graph, train_candidates
 from schemas import warehouse
 from schemas.analyser import Analyser
 from schemas.tables import TABLES
@@ -43,6 +43,10 @@ STATEMENTS = {
     "state of the relations": relations.STATE,
     "relations for the graph": relations.PAGE.format(limit=1),
     "orders to learn from": train_candidates.ORDERS,
+    "version to publish": publish_serving.VERSION,
+    "people to publish": publish_serving.PEOPLE.format(limit=1),
+    "history to publish": publish_serving.HISTORY,
+    "products to publish": publish_serving.PRODUCTS,
     **{question.name: question.query for question in warehouse.questions()},
     "the last good run": train_candidates.LAST_COUNT,
     **{name: value for name, value in vars(user_context).items() if name.endswith("_SQL")},

@@ -131,13 +131,16 @@ def test_without_a_write_key_nothing_is_taken(env: dict[str, str]) -> None:
 
 def test_recommend_answers_and_names_what_is_missing(env: dict[str, str]) -> None:
     url = f"{env['ARGO_RECOMMEND_URL']}/v1/recommend"
-    assert httpx.get(url, trust_env=False).status_code == 400
+    assert httpx.get(url, trust_env=False).status_code == 401
+    command = [sys.executable, "-m", "emulators", "token", "nobody"]
+    token = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    headers = {"Authorization": f"Bearer {token}"}
     event_id = f"popular-{uuid.uuid4()}"
     event = {"type": "track", "event": "Order Completed", "userId": "u-popular", "messageId": event_id}
     body = {"batch": [{**event, "properties": {"product_id": "p1"}}], "writeKey": env["ARGO_WRITE_KEY"]}
     assert httpx.post(f"{env['ARGO_COLLECT_URL']}/v1/batch", json=body, trust_env=False).status_code == 200
     assert wait_for_events(bigquery.Client(), event_id, 1, seconds=10)
-    answer = httpx.get(url, params={"user_id": "nobody"}, trust_env=False, timeout=30)
+    answer = httpx.get(url, headers=headers, trust_env=False, timeout=30)
     assert (answer.status_code, answer.json()["user_id"]) == (200, "nobody")
     assert answer.json()["choice"]["reason"], "a stranger gets what is popular, and is told why"
 

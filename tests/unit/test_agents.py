@@ -28,6 +28,7 @@ from agents.tools.graph import FakeGraph
 from agents.tools.models import FakeGateway, ModelRefused, ModelUnavailable
 from agents.tools.profiles import FakeProfiles
 from agents.tools.seals import FakeSeals
+from agents.tools.serving import FakeServing
 from agents.tools.warehouse import FakeWarehouse
 from schemas import topology
 from schemas.messages import AgentMessage, Json, Kind, ProfileUpdate, Status, context_key
@@ -259,7 +260,9 @@ CANDIDATE = {"product_id": "p1", "score": 0.9, "name": "Lamp", "category": "ligh
 
 def _recommendation_agent(rows: list[dict[str, Any]]) -> RecommendationAgent:
     warehouse = FakeWarehouse({"current_candidates": rows})
-    recommender = service.Ports(warehouse=warehouse, graph=FakeGraph(), models=FakeGateway(), now=Clock())
+    recommender = service.Ports(
+        warehouse=warehouse, graph=FakeGraph(), models=FakeGateway(), serving=FakeServing(), now=Clock()
+    )
     return RecommendationAgent(_ports(), recommender)
 
 

@@ -110,9 +110,9 @@ def test_every_key_expires(real: redis.Redis) -> None:
 def test_only_services_of_the_topology_get_in(real: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     """Prevents: a function that reads what the topology does not grant."""
     del real
-    monkeypatch.setenv("K_SERVICE", "profiles")
+    monkeypatch.setenv("K_SERVICE", "trace")
     settings.cache_clear()
-    with pytest.raises(PermissionError, match="profiles may not use the blackboard"):
+    with pytest.raises(PermissionError, match="trace may not use the blackboard"):
         RedisBlackboard().get("a")
     monkeypatch.setenv("K_SERVICE", "orchestrate")
     settings.cache_clear()

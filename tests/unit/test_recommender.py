@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -9,20 +11,25 @@ from typing import Any
 
 import msgspec
 import pytest
-from starlette.datastructures import QueryParams
 
+from agents.recommender import experiments
+from agents.recommender.bounds import Bound
 from agents.recommender.candidates import Candidate
 from agents.recommender.paths import Relevance
 from agents.recommender.ranking import rank_items
+from agents.recommender.rules import Rules
+from agents.recommender.rules import parse as parse_rules
 from agents.recommender.service import Choice, Context, NothingToRecommend, Ports, ProductName, recommend
 from agents.tools.graph import FakeGraph, GraphUnavailable
-from agents.tools.models import FakeGateway, ModelRefused, ModelUnavailable
+from agents.tools.models import FakeGateway, ModelAnswer, ModelRefused, ModelRequest, ModelUnavailable
+from agents.tools.serving import FakeServing
 from agents.tools.warehouse import FakeWarehouse, Record
-from functions.recommend import find_problem, shape_choice
+from functions.recommend_page import render_choice
+from functions.recommend_shapes import shape_choice
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-PROMPT = "choose_product@1"
-PATH = "BUNTING → bought together in 14 orders → JUMBO BAG"
+PROMPT = "choose_product@2"
+PATH = "BUNTING → bought together in 14 orders → Name of p2"
 
 
 def stage_1(*product_ids: str) -> list[Record]:
@@ -38,10 +45,11 @@ BAG = {
     "name": "JUMBO BAG",
     "score": 0.5,
     "links": [
-        {"fromName": "BUNTING", "together": 15, "orders": 14},
-        {"fromName": "TEAPOT", "together": 1, "orders": 0},
+        {"fromId": "b", "fromName": "BUNTING", "together": 15, "orders": 14},
+        {"fromId": "t", "fromName": "TEAPOT", "together": 1, "orders": 0},
     ],
 }
+BUNTING = {"productId": "b", "name": "BUNTING", "type": "order_completed"}
 
 
 def make_ports(
@@ -49,81 +57,140 @@ def make_ports(
     candidates: list[Record] = SEVEN,
     graph: FakeGraph | None = None,
     popular: list[Record] | None = None,
+    **more: Any,
 ) -> Ports:
+    """Without a serving copy, so that the fakes of BigQuery and the graph are asked."""
     outputs = {} if answer is None else {PROMPT: answer if isinstance(answer, Exception) else dict(answer)}
-    return Ports(
-        warehouse=FakeWarehouse({"current_candidates": candidates, "popular_products": popular or []}),
-        graph=graph or FakeGraph({"candidateIds": [BAG], "User": [{"productId": "b", "name": "BUNTING"}]}),
-        models=FakeGateway(outputs, model="model-1"),
-        now=lambda: NOW,
-    )
+    given: dict[str, Any] = {
+        "warehouse": FakeWarehouse({"current_candidates": candidates, "popular_products": popular or []}),
+        "graph": graph or FakeGraph({"$recentIds": [BAG], "User": [BUNTING]}),
+        "models": FakeGateway(outputs, model="model-1"),
+        "serving": FakeServing(),
+        "now": lambda: NOW,
+        "experiments": {},
+        "rules": Rules(),
+    }
+    return Ports(**given | more)
 
 
-def choose(ports: Ports, **context: Any) -> Choice:
-    return recommend("u1", Context(**context), ports)
+def choose(ports: Ports, user_id: str = "u1", **context: Any) -> Choice:
+    return recommend(user_id, Context(**context), ports)
+
+
+GOOD = {"productId": "p3", "reason": "Name of p3 is a good match.", "evidence": ["c3"]}
 
 
 def test_a_founded_choice_of_the_model_is_taken() -> None:
     """Prevents: a model that is asked and then ignored."""
-    choice = choose(make_ports({"productId": "p3", "reason": "Because.", "evidence": ["p3", PATH, "b"]}))
-    assert (choice.item.product_id, choice.reason, choice.chosen_by) == ("p3", "Because.", "model-1")
+    choice = choose(make_ports(GOOD))
+    assert (choice.item.product_id, choice.reason, choice.chosen_by) == ("p3", GOOD["reason"], "model-1")
+    assert choice.evidence == ["p3"]
 
 
 @pytest.mark.parametrize(
     "answer",
     [
-        {"productId": "p7", "reason": "Not among the five.", "evidence": ["p7"]},
-        {"productId": "gold", "reason": "Made up.", "evidence": ["gold"]},
-        {"productId": "p3", "reason": "Invented evidence.", "evidence": ["p3", "you live in Bath"]},
-        {"productId": "p3", "reason": "No evidence.", "evidence": []},
-        {"productId": "p3", "evidence": ["p3"]},
-        {"productId": ["p3"], "reason": "Wrong type.", "evidence": ["p3"]},
+        {"productId": "p7", "reason": "It is not among the five.", "evidence": ["c1"]},
+        {"productId": "gold", "reason": "It is good.", "evidence": ["c1"]},
+        {"productId": "p3", "reason": "It is good.", "evidence": ["c3", "you live in Bath"]},
+        {"productId": "p3", "reason": "It is good.", "evidence": []},
+        {"productId": "p3", "reason": "Name of p3 is for sale: half the price!", "evidence": ["c3"]},
+        {"productId": "p3", "evidence": ["c3"]},
+        {"productId": ["p3"], "reason": "Wrong type.", "evidence": ["c3"]},
         ModelUnavailable("429"),
         ModelRefused("unknown prompt"),
     ],
-    ids=["sixth", "made up", "strange evidence", "no evidence", "no reason", "wrong type", "unavailable", "refused"],
+    ids=["sixth", "made up", "strange", "no evidence", "promise", "no reason", "wrong type", "unavailable", "refused"],
 )
 def test_an_unfounded_choice_is_replaced_by_the_template(answer: Mapping[str, Any] | Exception) -> None:
     """Prevents: an email about a product that nobody sells, for a reason that nobody can check."""
     choice = choose(make_ports(answer))
     assert (choice.item.product_id, choice.chosen_by, choice.evidence) == ("p2", "template", [PATH])
-    assert choice.reason == "Others chose it together with BUNTING."
+    assert choice.reason == "Others bought it together with BUNTING."
 
 
-def test_the_model_gets_five_with_paths_and_what_is_known_of_the_person() -> None:
-    """Prevents: a model that has to guess, or that pays for a hundred candidates."""
+class SecondThoughts:
+    """A model that lies first and is honest when it is told."""
+
+    def __init__(self) -> None:
+        self.asked: list[ModelRequest] = []
+
+    def generate(self, request: ModelRequest) -> ModelAnswer:
+        self.asked.append(request)
+        lie = {"productId": "p3", "reason": "You bought 99 of them.", "evidence": ["c3"]}
+        return ModelAnswer(output=GOOD if "rejected" in request.data["context"] else lie, model="model-1")
+
+
+def test_a_lie_may_be_mended_once_by_who_is_told_what_was_wrong() -> None:
+    """Prevents: a template where the model would have found true words; and a model that is asked for ever."""
+    models = SecondThoughts()
+    assert choose(make_ports(models=models)).reason == GOOD["reason"]
+    assert "99" in models.asked[1].data["context"]["rejected"]["problem"]
+    assert len(models.asked) == 2
+
+
+class SlowModel:
+    """A model that does not answer while anybody waits."""
+
+    def __init__(self) -> None:
+        self.released = threading.Event()
+        self.asked = 0
+
+    def generate(self, request: ModelRequest) -> ModelAnswer:
+        self.asked += 1
+        self.released.wait(10)
+        return ModelAnswer(output=GOOD, model=request.prompt)
+
+
+def test_a_slow_model_is_not_waited_for_and_then_left_alone() -> None:
+    """Prevents: a page that waits as long as a model likes, and the next one too."""
+    models = SlowModel()
+    ports = make_ports(models=models, model_bound=Bound("the model", 0.05, 0.05))
+    started = time.monotonic()
+    assert [choose(ports).chosen_by for _ in range(3)] == ["template"] * 3
+    models.released.set()
+    assert models.asked == 1
+    assert time.monotonic() - started < 5
+
+
+def test_the_model_gets_five_with_evidence_and_nothing_that_says_who_the_person_is() -> None:
+    """Prevents: a model that has to guess, that pays for a hundred candidates, or that learns a customer's id."""
     ports = make_ports()
     choose(ports, language="ko", task_id="t1")
     assert isinstance(ports.models, FakeGateway)
     (request,) = ports.models.asked
     best, *others = request.data["candidates"]
     assert len(others) == 4
-    assert best == {
-        **{"productId": "p2", "name": "Name of p2", "category": None, "price": 2.08, "score": best["score"]},
-        "paths": [PATH, "TEAPOT → looked at together in 1 visit → JUMBO BAG"],
-    }
-    recent = [{"productId": "b", "name": "BUNTING"}]
-    assert request.data["context"] == {"userId": "u1", "language": "ko", "recentProducts": recent}
+    assert (best["productId"], best["name"], best["price"]) == ("p2", "Name of p2", 2.08)
+    assert [fact["text"] for fact in best["evidence"]][1] == "BUNTING → bought together in 14 orders → Name of p2"
+    assert request.data["context"]["language"] == "ko"
+    assert [fact["text"] for fact in request.data["context"]["recent"]] == ["ordered: BUNTING"]
     assert (request.task_id, request.agent) == ("t1", "RecommendationAgent")
+    assert "u1" not in str(request.data)
 
 
 def test_the_callers_recent_products_come_first() -> None:
     """Prevents: an agent's context that the recommender throws away."""
-    ports = make_ports({"productId": "p1", "reason": "r", "evidence": ["mine"]})
-    choice = choose(ports, recent_products=[ProductName(product_id="mine", name="Mine")])
-    assert choice.chosen_by == "model-1"
+    ports = make_ports()
+    choose(ports, recent_products=[ProductName(product_id="mine", name="Mine")])
+    assert isinstance(ports.graph, FakeGraph)
+    assert ports.graph.asked[-1][1]["recentIds"] == ["mine", "b"]
 
 
-def test_without_a_graph_stage_1_decides() -> None:
-    """Prevents: no recommendation at all because one store is down."""
-    choice = choose(make_ports(graph=FakeGraph(error=GraphUnavailable("down"))))
+def test_without_a_graph_stage_1_decides_and_the_graph_rests() -> None:
+    """Prevents: no recommendation at all because one store is down, or a slow one each time."""
+    graph = FakeGraph(error=GraphUnavailable("down"))
+    ports = make_ports(graph=graph)
+    choice = choose(ports)
     assert choice.item.product_id == "p1"
     assert choice.reason == "Chosen by people whose taste is like yours."
+    choose(ports)
+    assert len(graph.asked) == 1
 
 
 def test_a_stranger_gets_what_is_popular() -> None:
     """Prevents: an empty answer on a person's first visit."""
-    popular = [{**row, "buyers": 12} for row in stage_1("p9", "p8")]
+    popular = [{**row, "score": 0.0, "buyers": 12} for row in stage_1("p9", "p8")]
     choice = choose(make_ports(candidates=[], popular=popular, graph=FakeGraph()))
     assert [item.product_id for item in choice.items] == ["p9", "p8"]
     assert choice.reason == "Popular right now: bought by 12 people in 90 days."
@@ -138,7 +205,7 @@ def test_what_only_filled_up_the_list_is_not_sold_as_taste() -> None:
 
 def test_what_the_person_just_touched_is_not_recommended() -> None:
     """Prevents: "LAMP goes well with LAMP", by id, or by name where a shop sells one product under two ids."""
-    graph = FakeGraph({"candidateIds": [BAG], "User": [{"productId": "p2", "name": "JUMBO BAG"}]})
+    graph = FakeGraph({"$recentIds": [BAG], "User": [{"productId": "p2", "name": "JUMBO BAG"}]})
     mine = [ProductName(product_id="x", name="NAME OF P3"), ProductName(product_id="p1", name="Mine")]
     ports = make_ports(graph=graph)
     choice = choose(ports, recent_products=mine)
@@ -147,40 +214,46 @@ def test_what_the_person_just_touched_is_not_recommended() -> None:
     assert ports.warehouse.asked[0][1]["recent_ids"] == ["x", "p1", "p2"], "dropped before the limit"
 
 
-def test_who_touched_every_candidate_gets_what_is_popular() -> None:
-    """Prevents: no recommendation because everything that was trained for a person is in their hands already."""
-    graph = FakeGraph({"candidateIds": [], "User": [{"productId": "p1", "name": "Name of p1"}]})
-    choice = choose(make_ports(candidates=stage_1("p1"), popular=stage_1("p1", "p9"), graph=graph))
-    assert [item.product_id for item in choice.items] == ["p9"]
-
-
 def test_an_empty_shop_is_said_so() -> None:
     """Prevents: a choice of nothing."""
     with pytest.raises(NothingToRecommend, match="u1"):
         choose(make_ports(candidates=[]))
 
 
+def test_a_rule_empties_an_answer_rather_than_being_broken() -> None:
+    """Prevents: what must not be sold, shown for want of something better."""
+    forbidden = parse_rules("exclude: {products: [p1, p2, p3, p4, p5, p6]}", "rules.yaml")
+    assert [item.product_id for item in choose(make_ports(rules=forbidden)).items] == ["p7"]
+
+
 def test_a_task_has_one_recommendation_and_every_visit_its_own() -> None:
     """Prevents: a redelivered task that counts twice, and two visits that count once."""
-    again = make_ports()
-    first, second = (choose(again, task_id="t1", channel="swarm").to_row() for _ in range(2))
+    first, second = (choose(make_ports(), task_id="t1", channel="swarm").to_row() for _ in range(2))
     assert first.recommendation_id == second.recommendation_id
-    visit = choose(again).to_row()
-    later = choose(msgspec_replace(again)).to_row()
+    visit = choose(make_ports()).to_row()
+    later = choose(make_ports(now=lambda: NOW.replace(minute=30))).to_row()
     assert len({first.recommendation_id, visit.recommendation_id, later.recommendation_id}) == 3
     handed_over = msgspec.json.decode(first.evidence or "")
     assert [item["productId"] for item in handed_over["candidates"]][:2] == ["p2", "p1"]
+    assert handed_over["shown"] == ["p2", "p1", "p3", "p4", "p5"]
 
 
-def msgspec_replace(ports: Ports) -> Ports:
-    return Ports(warehouse=ports.warehouse, graph=ports.graph, models=ports.models, now=lambda: NOW.replace(minute=30))
+def test_the_variant_is_kept_with_the_recommendation() -> None:
+    """Prevents: an experiment of which nobody can say who was in it."""
+    ports = make_ports(experiments=experiments.parse(ONE_SIDED, "e.yaml"))
+    row = choose(ports).to_row()
+    assert (row.experiment, row.variant) == ("try", "other")
+    assert choose(ports, user_id="").to_row().variant is None
+
+
+ONE_SIDED = "try: {running: true, about: x, variants: {control: {share: 1.0e-12}, other: {share: 1, use_model: false}}}"
 
 
 def test_both_stages_have_a_say_in_the_order() -> None:
     """Prevents: a graph that changes nothing, and one that lifts a hopeless candidate over everything."""
-    candidates = [Candidate(product_id=f"p{place}") for place in range(1, 101)]
-    relevance = {"p3": Relevance(score=2.0, paths=[]), "p100": Relevance(score=3.0, paths=[])}
-    order = [item.product_id for item in rank_items(candidates, relevance, 100)]
+    candidates = [Candidate(product_id=f"p{place}", score=1.0) for place in range(1, 101)]
+    relevance = {name: Relevance(score=score, name="", links=[]) for name, score in (("p3", 2.0), ("p100", 3.0))}
+    order = [item.product_id for item in rank_items(candidates, relevance)]
     assert order[:3] == ["p3", "p1", "p2"]
     assert 3 < order.index("p100") < 50
 
@@ -188,29 +261,25 @@ def test_both_stages_have_a_say_in_the_order() -> None:
 @pytest.mark.parametrize(("price", "shown"), [("2.080000000", "2.08"), ("10.000000000", "10"), ("0", "0")])
 def test_a_price_is_shown_as_people_write_it(price: str, shown: str) -> None:
     """Prevents: 1E+1 or nine decimals in an email."""
-    (item,) = rank_items([Candidate(product_id="p", score=1.0, price=Decimal(price))], {}, 1)
+    (item,) = rank_items([Candidate(product_id="p", score=1.0, price=Decimal(price))], {})
     assert str(item.price) == shown
 
 
 def test_the_answer_explains_only_when_asked() -> None:
     """Prevents: paths that every client has to download."""
     choice = choose(make_ports())
-    short, long = (shape_choice(choice, 2, explain=explain) for explain in (False, True))
-    assert [set(item) for item in short["items"]] == [{"product_id", "name", "price", "score"}] * 2
+    short, long = (msgspec.to_builtins(shape_choice(choice, 2, explain=explain)) for explain in (False, True))
+    assert [set(item) for item in short["items"]] == [{"product_id", "name", "price", "score", "category"}] * 2
     assert long["items"][0]["paths"][0] == PATH
+    assert long["items"][0]["links"][0]["count"] == 14
     assert short["choice"] == {"product_id": "p2", "reason": choice.reason, "chosen_by": "template"}
 
 
-@pytest.mark.parametrize(
-    ("query", "named"),
-    [("", "user_id"), ("user_id=", "user_id"), (f"user_id={'x' * 257}", "user_id")]
-    + [(f"user_id=u&limit={limit}", "limit") for limit in ("0", "51", "five", "-1", "٣")],
-)
-def test_a_bad_request_is_told_what_to_change(query: str, named: str) -> None:
-    """Prevents: a 500, or a 400 that does not say which parameter."""
-    assert find_problem(QueryParams(query)).startswith(named)
-
-
-def test_a_good_request_has_no_problem() -> None:
-    """Prevents: a check that refuses everybody."""
-    assert find_problem(QueryParams("user_id=u&limit=50")) == ""
+def test_the_page_shows_untrusted_words_as_words() -> None:
+    """Prevents: a product's name that runs in an operator's browser."""
+    evil = "</text><script>alert(1)</script>"
+    page = render_choice(choose(make_ports(candidates=[{**SEVEN[1], "name": evil}])), 5)
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert "<svg" in page
+    assert "14 orders" in page

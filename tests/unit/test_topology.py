@@ -98,7 +98,8 @@ def test_every_push_function_may_keep_its_poison() -> None:
 
 
 def test_only_what_says_so_is_public() -> None:
-    assert [function.name for function in topology.load().functions if function.public] == ["collect", "links"]
+    public = [function.name for function in topology.load().functions if function.public]
+    assert public == ["collect", "links", "recommend"]
 
 
 def test_a_dead_letter_of_any_source_can_be_replayed() -> None:

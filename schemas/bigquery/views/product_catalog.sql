@@ -9,6 +9,7 @@ WITH updates AS (
     LAST_VALUE(category IGNORE NULLS) OVER history AS category,
     LAST_VALUE(brand IGNORE NULLS) OVER history AS brand,
     LAST_VALUE(price IGNORE NULLS) OVER history AS price,
+    LAST_VALUE(cost IGNORE NULLS) OVER history AS cost,
     LAST_VALUE(currency IGNORE NULLS) OVER history AS currency,
     LAST_VALUE(in_stock IGNORE NULLS) OVER history AS in_stock,
     updated_at
@@ -37,6 +38,7 @@ SELECT
   COALESCE(updates.category, seen.category) AS category,
   COALESCE(updates.brand, seen.brand) AS brand,
   COALESCE(updates.price, seen.price) AS price,
+  updates.cost AS cost,
   COALESCE(updates.currency, seen.currency) AS currency,
   updates.in_stock AS in_stock,
   updates.updated_at AS updated_at,
