@@ -138,10 +138,10 @@ def test_the_bill_follows_the_graph(prod: Graph) -> None:
 
 
 def test_messages_are_paid_in_and_out(prod: Graph) -> None:
-    """The hand count of one topic: published once, to BigQuery, to the archive, and its filtered part to a function."""
+    """The hand count of one topic: published once, to BigQuery, to the archive, and its filtered parts to functions."""
     load = replace_messages("user-interactions", count=2.0**20, size=2.0**20)  # a TiB
     found = make_statement(prod, "x", load, PRICES)
-    share = LOADS["busy"].filtered["user-interactions-moments"]
+    share = sum(LOADS["busy"].filtered[f"user-interactions-{who}"] for who in ("moments", "touched"))
     assert amount(found, "pubsub_data") == pytest.approx(1 + share)
     assert amount(found, "pubsub_sinks") == pytest.approx(2)
     assert pay(found, "pubsub_data") == pytest.approx((1 + share - PRICES["pubsub_data"].free) * 40)
