@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -47,13 +47,19 @@ def paused(pid: int) -> Generator[None]:
 @contextmanager
 def run_empty_function() -> Generator[tuple[int, int]]:
     """Port and process id of an empty ASGI function, one process like collect's."""
+    with run_function(Path(__file__).with_name("empty.py"), "empty", {}) as started:
+        yield started
+
+
+@contextmanager
+def run_function(source: Path, target: str, environment: Mapping[str, str]) -> Generator[tuple[int, int]]:
+    """Port and process id of the function `target` of a file, with more variables, one process as it is deployed."""
     with socket.socket() as taken:
         taken.bind((HOST, 0))
         port = taken.getsockname()[1]
-    source = Path(__file__).with_name("empty.py")
-    environment = {**os.environ, "FUNCTION_TARGET": "empty", "FUNCTION_SOURCE": str(source)}
+    told = {**os.environ, **environment, "FUNCTION_TARGET": target, "FUNCTION_SOURCE": str(source)}
     server = ("uvicorn", "functions_framework.aio:app", "--host", HOST, "--port", str(port), "--no-access-log")
-    process = subprocess.Popen([sys.executable, "-m", *server], env=environment, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([sys.executable, "-m", *server], env=told, stderr=subprocess.DEVNULL)
     try:
         _await_port(port)
         yield port, process.pid

@@ -22,7 +22,7 @@ contacted AS (
 )
 SELECT
   activity.person_id AS user_id,
-  CONCAT(activity.person_id, '/', CAST(DATE_TRUNC(CURRENT_DATE(), ISOWEEK) AS STRING)) AS case_id,
+  CONCAT(activity.person_id, '/', CAST(DATE_TRUNC(CURRENT_DATE(), WEEK(MONDAY)) AS STRING)) AS case_id,
   activity.earlier_events AS earlier_events,
   activity.recent_events AS recent_events,
   activity.last_event_at AS last_event_at

@@ -6,7 +6,7 @@
 -- @column mean_latency_ms: Mean milliseconds from request to checked answer
 -- @column p95_latency_ms: 95 of 100 calls took no longer, in milliseconds
 WITH calls AS (
-  SELECT call_id, called_at, agent, prompt, model, status, input_tokens, output_tokens, latency_ms
+  SELECT call_id, called_at, agent, prompt, model, status, input_tokens, output_tokens, cost_usd, latency_ms
   FROM argo.llm_usage
   QUALIFY ROW_NUMBER() OVER (PARTITION BY call_id ORDER BY called_at) = 1
 )
@@ -20,6 +20,7 @@ SELECT
   COUNTIF(status = 'repaired') AS repaired,
   SUM(input_tokens) AS input_tokens,
   SUM(output_tokens) AS output_tokens,
+  SUM(cost_usd) AS cost_usd,
   AVG(latency_ms) AS mean_latency_ms,
   APPROX_QUANTILES(latency_ms, 100)[OFFSET(95)] AS p95_latency_ms
 FROM calls
