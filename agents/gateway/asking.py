@@ -77,7 +77,8 @@ async def ask_chain(question: Question, chain: Sequence[Model], means: Means, un
         try:
             reply = await _ask_in_time(replace(question, model=model.id), model, means, (until - SLACK_SECONDS, share))
         except ProviderError as error:
-            problem, timed_out = error, timed_out or error.name == "TIMEOUT"
+            timed_out = error.may_be_billed = error.may_be_billed or timed_out
+            problem = error
             if error.retryable:
                 await in_store(means.breakers.record_failure, _circuit(model), CIRCUIT, str(uuid4()))
             if error.status == 400:
@@ -104,7 +105,7 @@ async def stream_chain(
                 said = True
                 yield model, piece
         except ProviderError as error:
-            problem = error
+            problem, error.may_be_billed = error, said
             if error.retryable:
                 await in_store(means.breakers.record_failure, _circuit(model), CIRCUIT, str(uuid4()))
             if said or error.status == 400:
@@ -127,7 +128,7 @@ async def _ask_in_time(question: Question, model: Model, means: Means, time_left
         async with asyncio.timeout(max(0.0, (until - time.monotonic()) * share)):
             return await attempts(means.find_provider(model.provider).ask, question)
     except TimeoutError:
-        raise ProviderError("TIMEOUT", status=504, retryable=True) from None
+        raise ProviderError("TIMEOUT", status=504, retryable=True, may_be_billed=True) from None
 
 
 def _circuit(model: Model) -> str:

@@ -59,13 +59,17 @@ class Reply:
 
 
 class ProviderError(Exception):
-    """The provider did not answer; `name` is fit for a log and a row, the provider's own words are not kept."""
+    """The provider did not answer; `name` is fit for a log and a row, the provider's own words are not kept.
 
-    def __init__(self, name: str, *, status: int, retryable: bool) -> None:
+    `may_be_billed`: a call was broken off on the way, and nobody knows what the provider bills of it.
+    """
+
+    def __init__(self, name: str, *, status: int, retryable: bool, may_be_billed: bool = False) -> None:
         super().__init__(name)
         self.name = name
         self.status = status
         self.retryable = retryable
+        self.may_be_billed = may_be_billed
 
 
 class Provider(Protocol):

@@ -99,7 +99,7 @@ async def stream(call: Call, caller: str, ports: Ports) -> AsyncIterator[str | M
                 job.account.status = "ok"
                 yield answer
     except (TimeoutError, ProviderError) as error:
-        if isinstance(error, ProviderError):
+        if isinstance(error, ProviderError) and not error.may_be_billed:
             await job.account.settle(None)
         raise _end_badly(error, job, ports) from None
     except (asyncio.CancelledError, GeneratorExit):
@@ -152,7 +152,7 @@ async def _converse(job: Job, ports: Ports) -> ModelAnswer:
         try:
             asked = await ask_chain(question, job.chain, ports.means, job.until)
         except ProviderError as error:
-            if error.name != "TIMEOUT":
+            if not error.may_be_billed:
                 await account.settle(None)
             raise
         await account.settle(asked)

@@ -120,6 +120,7 @@ def test_a_fallback_is_asked_only_before_the_first_piece() -> None:
     with pytest.raises(GatewayError, match="503 UNAVAILABLE"):
         _stream(ports, on_flash)
     assert len(ports.provider.asked) == 1
+    assert (ports.row().cost_usd or 0) > 0, "the half may be billed"
     ports = make_ports(BUSY, GOOD)
     assert _stream(ports, on_flash)[-1].output == {"approved": True, "reasons": []}
 
