@@ -50,6 +50,8 @@ def find_unsafe_links(plain: str, hosts: Hosts) -> Iterator[str]:
     for match in _WEB.finditer(plain):
         yield from check_link(match.group().rstrip(".,;:!?)]}’”…、。"), hosts)  # noqa: RUF001  # a quotation mark
     rest = leave_out_links(plain)
+    if re.search(r"\bhttps?\s?[;.,|]\s?\S|(?<![\w:/])//+[\w-]+\.", rest, re.IGNORECASE):
+        yield "a link that cannot be read"
     if _SCHEME.search(rest):
         yield "a link that is not https"
     for pattern in (_DOMAIN, _ANY_DOMAIN, _SPELLED):

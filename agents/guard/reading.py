@@ -22,6 +22,18 @@ _ESCAPE = re.compile(r"\\u\{?([0-9a-f]{4,6})\}?|\\x([0-9a-f]{2})", re.IGNORECASE
 _TOKEN = re.compile(r"[A-Za-z0-9+/_=-]{12,}")
 _BLOB = re.compile(r"(?=[A-Za-z_+/]*\d)(?=[\d_+/]*[A-Za-z])[A-Za-z0-9+/_]{16,}=*")
 _SPELLED = re.compile(r"(?:(?<!\w)\w[ \t.\-_*·|/]{1,3}){4,}\w(?!\w)")
+_SCRAMBLED = (
+    "ignore",
+    "disregard",
+    "forget",
+    "override",
+    "bypass",
+    "previous",
+    "instructions",
+    "instruction",
+    "system",
+    "prompt",
+)
 _LEET = str.maketrans("013457@$!|", "oieastasil")
 _INVISIBLE = frozenset(
     "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
@@ -64,7 +76,7 @@ def decode(text: str) -> str:
 def list_disguises(plain: str) -> list[str]:
     """The other texts that a plain one may hide: letters for digits, spelled out, backwards, rotated, encoded."""
     leet = re.sub(r"\S*[A-Za-z]\S*", lambda match: match.group().translate(_LEET), plain)
-    views = [leet, _join_spelled(plain), plain[::-1], codecs.encode(plain, "rot13")]
+    views = [leet, _unscramble(plain), _join_spelled(plain), plain[::-1], codecs.encode(plain, "rot13")]
     return [*views, *(read_plain(inner) for inner in _list_encoded(plain))]
 
 
@@ -134,6 +146,19 @@ def _list_encoded(plain: str) -> list[str]:
 def _read_base32(token: str) -> bytes:
     bare = token.rstrip("=")
     return base64.b32decode(bare + "=" * (-len(bare) % 8))
+
+
+def _unscramble(plain: str) -> str:
+    """Words whose inner letters are in disorder, which people and models read all the same."""
+    return re.sub(r"[A-Za-z]{6,12}", lambda match: _ORDERED.get(_order(match.group()), match.group()), plain)
+
+
+def _order(word: str) -> str:
+    small = word.lower()
+    return small[0] + "".join(sorted(small[1:-1])) + small[-1]
+
+
+_ORDERED = {_order(word): word for word in _SCRAMBLED}
 
 
 def _join_spelled(plain: str) -> str:
