@@ -15,7 +15,7 @@ import msgspec
 from agents.prompts import WrittenEmail
 from agents.swarm.agent import Action, ModelAgent, Task, to_json
 from agents.swarm.email_template import write_template
-from agents.swarm.outputs import PRODUCT_LINK, UNSUBSCRIBE, ChosenProduct, ContextSummary, Email
+from agents.swarm.outputs import PRODUCT_LINK, UNSUBSCRIBE, ChosenProduct, ContextSummary, Email, MarketSignals
 from agents.tools.models import ModelRefused, ModelRequest, ModelUnavailable
 from schemas.messages import Json
 
@@ -59,7 +59,7 @@ class CreativeContentAgent(ModelAgent):
                         "price": None if product.price is None else str(product.price),
                         "reason": product.reason,
                     },
-                    "moment": {"kind": task.moment.kind, **task.moment.data},
+                    "moment": {"kind": task.moment.kind, **task.moment.data, **_read_outside(task)},
                 },
             )
         )
@@ -76,6 +76,15 @@ class CreativeContentAgent(ModelAgent):
             image_prompt=written.image_prompt,
             written_by=answer.model,
         )
+
+
+def _read_outside(task: Task) -> Json:
+    """What is going on outside, where a step found it. What others charge is nothing to write about."""
+    if "find_signals" not in task.inputs:
+        return {}
+    found = task.read_input("find_signals", MarketSignals)
+    signals = [signal for signal in found.signals if not signal.kind.startswith("competitor")]
+    return {"outside": to_json(msgspec.structs.replace(found, signals=signals))}
 
 
 def _add_places(text: str, form: str) -> str:

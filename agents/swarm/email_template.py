@@ -49,5 +49,6 @@ def write_template(language: str, kind: str, product: ChosenProduct) -> Email:
         html="\n".join(f"<p>{escape(part)}</p>" for part in text.split("\n\n")),
         language=language,
         product_id=product.product_id,
+        image_prompt=f"A bright photograph of {name} in use, no people, no text",
         written_by=WRITTEN_BY,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -24,8 +25,17 @@ class RecentProduct(Output, frozen=True, kw_only=True):
     name: str
 
 
+class Neighbour(Output, frozen=True, kw_only=True):
+    """A product that goes with one of the person's: how (BOUGHT_WITH, VIEWED_WITH, THEN) and with which."""
+
+    product_id: str
+    name: str
+    relation: str
+    from_id: str
+
+
 class ContextSummary(Output, frozen=True, kw_only=True):
-    """UserContextAgent.summarise. Consent None means: not asked."""
+    """UserContextAgent.summarise. Consent None means: not asked. `categories` and `neighbours` are from the graph."""
 
     user_id: str
     language: str = "en"
@@ -34,6 +44,8 @@ class ContextSummary(Output, frozen=True, kw_only=True):
     marketing_consent: bool | None = None
     recent_products: list[RecentProduct] = []
     orders: int = 0
+    categories: list[str] = []
+    neighbours: list[Neighbour] = []
 
 
 class ChosenProduct(Output, frozen=True, kw_only=True):
@@ -76,6 +88,32 @@ class Analysis(Output, frozen=True, kw_only=True):
     suggestion: str
     evidence: list[EvidenceRow]
     analysed_by: str = ""
+
+
+class Signal(Output, frozen=True, kw_only=True):
+    """The latest outside signal of its kind about a product, a category, or the whole market."""
+
+    kind: str
+    observed_at: datetime
+    product_id: str | None = None
+    category: str | None = None
+    value: float | None = None
+    source: str | None = None
+
+
+class SeenWeather(Output, frozen=True, kw_only=True):
+    """The weather where the person was last."""
+
+    observed_at: datetime
+    condition: str | None = None
+    temperature_celsius: float | None = None
+
+
+class MarketSignals(Output, frozen=True, kw_only=True):
+    """MarketTrendAgent.find_signals."""
+
+    signals: list[Signal] = []
+    weather: SeenWeather | None = None
 
 
 class Approval(Output, frozen=True, kw_only=True):

@@ -24,7 +24,7 @@ from schemas.messages import Json
 
 PROMPT = "review_message@2"
 WRITE_EMAIL, CHOOSE, SUMMARISE = "write_email", "choose", "summarise"
-EVIDENCE = frozenset({CHOOSE, SUMMARISE, "find_signals"})  # actions whose outputs are known, not said
+EVIDENCE = frozenset({CHOOSE, SUMMARISE, "find_signals", "analyse"})  # actions whose outputs are known, not said
 
 
 class SecurityGuardianAgent(ModelAgent):

@@ -33,10 +33,7 @@ READS, WRITES = {"get_blob", "list_blobs"}, {"upload_from_string", "upload_from_
 
 
 # Declared a little ahead of code that is being written (2026-11-20); an entry here is a right that nobody needs yet.
-AHEAD = {
-    ("agent-user-context", "stores", "graph"),
-    ("agent-user-context", "secrets", "neo4j-password"),
-}
+AHEAD = {}
 
 
 @dataclass(frozen=True)

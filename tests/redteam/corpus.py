@@ -22,6 +22,7 @@ from agents.swarm.outputs import ChosenProduct, Email
 from agents.swarm.security_guardian import SecurityGuardianAgent
 from agents.tools.blackboard import FakeBlackboard
 from agents.tools.bus import FakeBus
+from agents.tools.guards import Refused, cypher_guard, sql_guard
 from agents.tools.models import FakeGateway
 from agents.tools.seals import FakeSeals
 from schemas.messages import Json
@@ -166,5 +167,12 @@ def _ports() -> Ports:
 
 
 def judge(case: Case, bases: dict[str, Base]) -> str:
-    """Why a case is stopped; empty when it may leave."""
+    """Why a case is stopped; empty when it may leave, or run."""
+    for check, statement in ((sql_guard.check, case.change.sql), (cypher_guard.check, case.change.cypher)):
+        if statement:
+            try:
+                check(statement)
+            except Refused as refusal:
+                return str(refusal)
+            return ""
     return judge_email(case.change, bases[case.change.base])
