@@ -118,9 +118,9 @@ def test_a_function_added_to_the_topology_is_deployed_with_its_grants() -> None:
     content = yaml.safe_load(topology.PATH.read_text(encoding="utf-8"))
     content["functions"].append(
         {
-            "name": "agent-market-trend-with-a-long-name",
+            "name": "agent-local-weather-with-a-long-name",
             "target": "agent",
-            "description": "MarketTrendAgent",
+            "description": "LocalWeatherAgent",
             "publishes": ["agent-results"],
             "stores": ["warehouse", "blackboard"],
             "secrets": ["llm-gateway-key"],
@@ -130,10 +130,10 @@ def test_a_function_added_to_the_topology_is_deployed_with_its_grants() -> None:
     )
     content["subscriptions"].append(
         {
-            "name": "agent-tasks-market-trend",
+            "name": "agent-tasks-local-weather",
             "topic": "agent-tasks",
-            "filter": 'attributes.targetAgent = "MarketTrendAgent"',
-            "push": {"function": "agent-market-trend-with-a-long-name"},
+            "filter": 'attributes.targetAgent = "LocalWeatherAgent"',
+            "push": {"function": "agent-local-weather-with-a-long-name"},
             "dead_letter": {"topic": "agent-tasks-failed"},
         }
     )
@@ -144,10 +144,12 @@ def test_a_function_added_to_the_topology_is_deployed_with_its_grants() -> None:
         StackBuilder(place, read_settings(pulumi.Config("argo")), changed).build()
 
     graph = record_program(build, stack="prod", config=read_config("prod"))
-    service = next(entry for entry in graph.of("cloudrunv2/Service") if entry.name.startswith("agent-market-trend"))
+    service = next(entry for entry in graph.of("cloudrunv2/Service") if entry.name.startswith("agent-local-weather"))
     member = f"serviceAccount:{service.get('template.serviceAccount')}"
     assert held(graph, member) == wanted(graph, changed.function(service.name), changed)
     assert len(held(graph, member)) == 6
-    pushed = next(entry for entry in graph.of("pubsub/Subscription") if entry.get("name") == "agent-tasks-market-trend")
-    assert str(pushed.get("pushConfig.pushEndpoint")).startswith("https://agent-market-trend-with-a-long-name-")
+    pushed = next(
+        entry for entry in graph.of("pubsub/Subscription") if entry.get("name") == "agent-tasks-local-weather"
+    )
+    assert str(pushed.get("pushConfig.pushEndpoint")).startswith("https://agent-local-weather-with-a-long-name-")
     assert judge(graph) == []
