@@ -3,23 +3,26 @@
 -- so that what goes with everything does not win. A visit counts its first 30 products: robots look at all of them.
 WITH touched AS (
   SELECT
-    COALESCE(interactions.session_id, CAST(DATE(interactions.event_timestamp) AS STRING)) AS visit,
-    COALESCE(interactions.anonymous_id, interactions.person_id) AS visitor,
-    IF(interactions.event_type = 'order_completed', interactions.event_id, NULL) AS order_event,
+    CONCAT(
+      COALESCE(interactions.anonymous_id, interactions.person_id), '@',
+      COALESCE(interactions.session_id, CAST(DATE(interactions.event_timestamp) AS STRING))
+    ) AS visit,
+    IF(interactions.event_type = 'order_completed', interactions.event_id, NULL) AS order_id,
     product.product_id AS product_id,
     interactions.event_timestamp AS event_timestamp
   FROM argo.interactions AS interactions, UNNEST(interactions.products) AS product
   WHERE interactions.event_type IN ('order_completed', 'product_added', 'product_viewed')
     AND interactions.person_id IS NOT NULL
 ),
-visits AS (
-  SELECT
-    CONCAT(visitor, '@', visit) AS visit,
-    product_id,
-    MAX(order_event) AS order_event
+seen AS (
+  SELECT visit, product_id, MAX(order_id) AS order_event, MIN(event_timestamp) AS first_at
   FROM touched
-  GROUP BY CONCAT(visitor, '@', visit), product_id
-  QUALIFY ROW_NUMBER() OVER (PARTITION BY CONCAT(visitor, '@', visit) ORDER BY MIN(event_timestamp), product_id) <= 30
+  GROUP BY visit, product_id
+),
+visits AS (
+  SELECT visit, product_id, order_event
+  FROM seen
+  QUALIFY ROW_NUMBER() OVER (PARTITION BY visit ORDER BY first_at, product_id) <= 30
 ),
 counts AS (
   SELECT product_id, COUNT(*) AS visits
