@@ -174,7 +174,7 @@ def test_a_moment_becomes_one_email_with_every_step_on_record(outside: Outside) 
     calls = "SELECT DISTINCT prompt, model FROM argo.llm_usage WHERE task_id = @t"  # a step may have asked twice
     wait_for(lambda: len(outside.select(calls, t=task_id)) >= 3, "three model calls")
     assert {row["prompt"] for row in outside.select(calls, t=task_id)} == {
-        "choose_product@1",
+        "choose_product@2",
         "write_email@1",
         "review_message@2",
     }
@@ -226,6 +226,8 @@ def test_a_summary_knows_what_the_warehouse_knows(outside: Outside) -> None:
         "marketingConsent": True,
         "recentProducts": [{"productId": f"p{number}", "name": f"LAMP No. {number}"} for number in (1, 2, 3)],
         "orders": 2,
+        "categories": [],  # the graph learns of them with the next sync
+        "neighbours": [],
     }
 
 
@@ -242,6 +244,12 @@ def test_an_event_that_is_a_moment_is_answered(outside: Outside) -> None:
     outside.send({**order, "event": "Order Cancelled"})
     [mail] = wait_for(lambda: outside.mails("bea@shop.example"), "the email")
     assert mail["subject"]
+    answered = """
+        SELECT status FROM argo.agent_messages WHERE action = 'find_signals' AND kind = 'response'
+        AND correlationId IN (SELECT moment_id FROM argo.moments WHERE user_id = @u)
+    """
+    [looked_outside] = wait_for(lambda: outside.select(answered, u=user_id), "what the market agent answered")
+    assert looked_outside["status"] == "COMPLETED"  # the step is FAIL_OPEN: the email alone would not tell
 
 
 def test_somebody_without_consent_is_skipped_and_that_is_told(outside: Outside) -> None:
