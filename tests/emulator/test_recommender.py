@@ -18,11 +18,12 @@ import pytest
 from google.auth.transport.requests import Request
 from google.cloud import bigquery
 from google.oauth2 import id_token
-from neo4j import Driver, GraphDatabase
+from neo4j import Driver, GraphDatabase, Query
 
 from emulators.cloud import LaptopCloud, job_command, job_environment
 from emulators.identity import make_person_token
 from functions.jobs.sync_graph import BATCH_ROWS
+from schemas.graph import statement
 from tests.emulator.cloud import cloud
 from tests.emulator.standins import wait_until
 
@@ -218,6 +219,30 @@ def test_what_goes_with_a_persons_purchase_is_recommended_with_its_path(cloud: L
     assert BUNTING not in {item["product_id"] for item in answer["items"]}
     assert answer["choice"]["product_id"] in {item["product_id"] for item in answer["items"]}
     assert answer["choice"]["reason"]
+
+
+def test_the_neighbourhood_of_a_person_is_what_goes_with_their_products(
+    cloud: LaptopCloud, graph: Driver, shop: str
+) -> None:
+    """Prevents: a summary whose neighbourhood a real server refuses, so that it is always empty and nobody notices."""
+    database = cloud.env["NEO4J_DATABASE"]
+    relation = {
+        "fromId": BUNTING,
+        "toId": BAG,
+        "score": 2.0,
+        "support": 8,
+    }  # eight baskets are too few for relate_products
+    merge = statement("merge_relations").replace(":RELATION", ":BOUGHT_WITH")
+    graph.execute_query(
+        Query(merge),  # pyright: ignore[reportArgumentType]  # ours are files
+        {"relations": [{**relation, "version": RUN}]},
+        database_=database,
+    )
+    parameters = {"userId": shop, "ignoredTypes": [], "eventLimit": 20, "productLimit": 10, "limit": 60}
+    asked = Query(statement("neighbourhood"))  # pyright: ignore[reportArgumentType]  # ours is a file
+    found = graph.execute_query(asked, parameters, database_=database).records
+    assert {record["fromId"] for record in found} == {BUNTING}
+    assert BAG in {record["productId"] for record in found if record["relation"]}
 
 
 def test_what_was_served_is_on_record(cloud: LaptopCloud, warehouse: bigquery.Client, shop: str) -> None:
