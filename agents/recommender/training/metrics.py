@@ -19,7 +19,7 @@ def ndcg(hits: Flags, relevant: Ints, cut: int) -> Values:
     discounts = 1 / np.log2(np.arange(2, cut + 2))
     ideal: Values = np.concatenate([[0.0], np.cumsum(discounts)])[np.minimum(relevant, cut)]
     gained: Values = hits[:, :cut] @ discounts[: hits.shape[1]]
-    return np.divide(gained, ideal)
+    return np.asarray(gained / ideal, dtype=np.float64)
 
 
 def recall(hits: Flags, relevant: Ints, cut: int) -> Values:
