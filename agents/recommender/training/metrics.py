@@ -19,12 +19,13 @@ def ndcg(hits: Flags, relevant: Ints, cut: int) -> Values:
     discounts = 1 / np.log2(np.arange(2, cut + 2))
     ideal: Values = np.concatenate([[0.0], np.cumsum(discounts)])[np.minimum(relevant, cut)]
     gained: Values = hits[:, :cut] @ discounts[: hits.shape[1]]
-    return np.asarray(gained / ideal, dtype=np.float64)
+    return np.divide(gained, ideal)
 
 
 def recall(hits: Flags, relevant: Ints, cut: int) -> Values:
     """The share of the person's relevant items within the cut."""
-    return np.asarray(hits[:, :cut].sum(axis=1) / relevant, dtype=np.float64)
+    found: Values = hits[:, :cut].sum(axis=1, dtype=np.float64)
+    return np.divide(found, relevant)
 
 
 def hit_rate(hits: Flags, relevant: Ints, cut: int) -> Values:  # noqa: ARG001 -- one signature for all
