@@ -19,18 +19,19 @@ def ndcg(hits: Flags, relevant: Ints, cut: int) -> Values:
     discounts = 1 / np.log2(np.arange(2, cut + 2))
     ideal: Values = np.concatenate([[0.0], np.cumsum(discounts)])[np.minimum(relevant, cut)]
     gained: Values = hits[:, :cut] @ discounts[: hits.shape[1]]
-    return np.divide(gained, ideal)
+    return (gained / ideal).astype(np.float64)
 
 
 def recall(hits: Flags, relevant: Ints, cut: int) -> Values:
     """The share of the person's relevant items within the cut."""
     found: Values = hits[:, :cut].sum(axis=1, dtype=np.float64)
-    return np.divide(found, relevant)
+    return (found / relevant).astype(np.float64)
 
 
 def hit_rate(hits: Flags, relevant: Ints, cut: int) -> Values:  # noqa: ARG001 -- one signature for all
     """1 for a person with any relevant item within the cut."""
-    return hits[:, :cut].any(axis=1).astype(np.float64)
+    found: NDArray[np.bool_] = np.asarray(hits[:, :cut].any(axis=1))
+    return found.astype(np.float64)
 
 
 def coverage(lists: Ints, items: int, cut: int) -> float:
