@@ -2,7 +2,8 @@
 
 Owns the process's own copy of the list, read in the background at most every FRESH_SECONDS. So a regulation takes effect in
 collect within that time and one request more, and in a new process with its first request. When Redis does not answer, the
-last copy serves on; a process that never had one lets events through, and the job `forget` finds them.
+last copy serves on; a process that never had one lets events through; the job `forget` finds those
+that arrive before the regulation is FINISHED.
 """
 
 from __future__ import annotations
