@@ -21,5 +21,5 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Says, also in a quiet run, which servers the contract tests have run against."""
     for store, names in {"Pub/Sub": SERVER_NAMES, "Firestore": list_servers()}.items():
-        absent = "" if "google" in names else " (Google's emulator was not found on this machine)"
+        absent = "" if "google" in names else " (ARGO_TEST_GOOGLE=1 adds Google's emulator where it is found)"
         terminalreporter.write_line(f"{store} contract tests ran against: {', '.join(names)}{absent}")

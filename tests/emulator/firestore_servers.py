@@ -26,6 +26,7 @@ from google.cloud.firestore_v1.types import firestore as messages
 from google.cloud.firestore_v1.types import query as query_messages
 
 from emulators.google import firestore_command
+from tests.emulator.cloud import GOOGLE
 
 PROJECT = "argo-contract"
 _START_SECONDS = 30.0
@@ -93,7 +94,7 @@ def free_port() -> int:
 
 def list_servers() -> list[str]:
     """Names the servers there are on this machine."""
-    return ["argo", "google"] if firestore_command("127.0.0.1", 1) is not None else ["argo"]
+    return ["argo", "google"] if GOOGLE and firestore_command("127.0.0.1", 1) is not None else ["argo"]
 
 
 @pytest.fixture(params=list_servers())

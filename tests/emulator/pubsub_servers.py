@@ -21,9 +21,10 @@ from google.pubsub_v1 import PublisherClient as PublisherApi
 from google.pubsub_v1.types import PubsubMessage, ReceivedMessage, Subscription
 
 from emulators.google import pubsub_command
+from tests.emulator.cloud import GOOGLE
 
 ROOT = Path(__file__).parents[2]
-SERVER_NAMES = ["argo", "google"] if pubsub_command("127.0.0.1", 0) else ["argo"]
+SERVER_NAMES = ["argo", "google"] if GOOGLE and pubsub_command("127.0.0.1", 0) else ["argo"]
 PROJECT = "projects/contract"
 
 
