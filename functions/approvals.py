@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 import functions_framework.aio
 import msgspec
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 
 from agents.acting import links
 from agents.acting.policy import load_policy
@@ -24,6 +24,7 @@ from agents.tools.bus import pubsub
 from agents.tools.identity import read_caller
 from agents.tools.outbox import Approval, Entry, firestore_outbox
 from agents.tools.secrets import read_json, secret_manager
+from functions.answers import answer, answer_page
 
 PATH = "/v1/approvals"
 KEYS = "link-signing-keys"
@@ -51,7 +52,7 @@ async def approvals(request: Request) -> Response:
 def _list(as_page: bool) -> Response:
     waiting = [_shape(entry) for entry in list_requests(firestore_outbox(), datetime.now(UTC))]
     if not as_page:
-        return _json(200, {"waiting": waiting})
+        return answer(200, {"waiting": waiting})
     rows = "".join(
         f'<li><a href="approvals/{escape(one["token"])}">{escape(one["kind"])} to {escape(one["user_id"])}</a>, until '
         f"{escape(one['expires_at'])}</li>"
@@ -66,7 +67,7 @@ def _show(token: str, as_page: bool) -> Response:
         return _answer(410, "this link is not ours, has expired, or its action waits no more", as_page)
     one = _shape(entry)
     if not as_page:
-        return _json(200, one)
+        return answer(200, one)
     content = msgspec.json.format(msgspec.json.encode(one["content"]), indent=2).decode()
     form = (
         '<form method="post"><label>Your name <input name="approver" maxlength="200"></label> '
@@ -134,21 +135,8 @@ def _keys() -> list[str]:
 def _answer(status: int, words: str, as_page: bool) -> Response:
     if as_page:
         return _page("Approvals", f"<p>{escape(words)}</p>", status)
-    return _json(status, {"message" if status < 400 else "error": words})
-
-
-def _json(status: int, body: dict[str, Any]) -> Response:
-    return Response(msgspec.json.encode(body), status_code=status, media_type="application/json")
+    return answer(status, {"message" if status < 400 else "error": words})
 
 
 def _page(title: str, body: str, status: int = 200) -> Response:
-    return HTMLResponse(
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="robots" content="noindex">'
-        f'<title>{escape(title)}</title></head><body style="font:1rem/1.6 system-ui,sans-serif;max-width:48rem;'
-        f'margin:3rem auto;padding:0 1rem"><h1>{escape(title)}</h1>{body}</body></html>',
-        status_code=status,
-        headers={
-            "cache-control": "no-store",
-            "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'",
-        },
-    )
+    return answer_page(title, f"<h1>{escape(title)}</h1>{body}", status)

@@ -13,7 +13,8 @@ from agents.intake.segment import Received
 from agents.intake.storing import store_rows
 from agents.intake.verdicts import judge_events, summarise
 from agents.tools import landing, publishing
-from functions.exchange import BadRequest, answer, describe_error, find_clues, find_suppressed, read_body, read_headers
+from functions.answers import answer
+from functions.exchange import BadRequest, describe_error, find_clues, find_suppressed, read_body, read_headers
 from functions.write_keys import find_source
 
 FIX = "see the CloudEvents HTTP binding 1.0.2"

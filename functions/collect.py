@@ -12,7 +12,8 @@ from starlette.responses import Response
 from agents.intake.storing import NotDurable
 from agents.tools import trace
 from functions import cloudevent_routes, segment_routes
-from functions.exchange import BadRequest, allow_origin, answer, answer_later, answer_options
+from functions.answers import answer
+from functions.exchange import BadRequest, allow_origin, answer_later, answer_options
 from functions.write_keys import KeysUnavailable
 
 CLOUDEVENT_PATHS = ("", "/v1/events")

@@ -1,4 +1,4 @@
-"""What collect's routes share about HTTP: reading a bounded body, answering JSON, errors with their fix, CORS."""
+"""What collect's routes share about HTTP: reading a bounded body, errors with their fix, CORS."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import zlib
 from http import HTTPStatus
 from typing import Any
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -14,6 +13,7 @@ from agents.intake.enrichment.clues import Clues, read_clues
 from agents.intake.limits import Limits
 from agents.intake.suppression import SuppressionList, suppression_list
 from agents.tools.settings import settings
+from functions.answers import answer
 
 RETRY_AFTER_SECONDS = "5"
 _HEADERS = "argo.headers"
@@ -99,16 +99,10 @@ async def find_suppressed() -> SuppressionList | None:
     return known
 
 
-def answer(status: int, body: Json) -> Response:
-    """A JSON answer."""
-    return Response(msgspec.json.encode(body), status_code=status, media_type="application/json")
-
-
 def answer_later(error: Exception) -> Response:
     """503: nothing was promised, and the client is told when to come back."""
-    response = answer(503, describe_error(503, str(error), "try again after Retry-After seconds"))
-    response.headers["Retry-After"] = RETRY_AFTER_SECONDS
-    return response
+    body = describe_error(503, str(error), "try again after Retry-After seconds")
+    return answer(503, body, {"Retry-After": RETRY_AFTER_SECONDS})
 
 
 def answer_options(request: Request) -> Response:

@@ -13,13 +13,14 @@ from html import escape
 
 import functions_framework.aio
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 
 from agents.acting import links as tokens
 from agents.acting.policy import load_policy
 from agents.tools.outbox import firestore_outbox
 from agents.tools.outcomes import Outcome, collect
 from agents.tools.secrets import read_json, secret_manager
+from functions.answers import answer_page
 from schemas.messages import derive_id
 
 KEYS = "link-signing-keys"
@@ -100,10 +101,4 @@ def _lead(address: str) -> Response:
 
 
 def _page(words: str, status: int, more: str = "") -> Response:
-    body = (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        '<meta name="robots" content="noindex"><title>ARGO</title></head>'
-        f'<body style="font:1.1rem/1.6 system-ui,sans-serif;max-width:36rem;margin:4rem auto;padding:0 1rem">'
-        f"<p>{escape(words)}</p>{more}</body></html>"
-    )
-    return HTMLResponse(body, status_code=status, headers={"cache-control": "no-store"})
+    return answer_page("ARGO", f"<p>{escape(words)}</p>{more}", status)

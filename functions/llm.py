@@ -24,6 +24,7 @@ from agents.tools.breaker import redis_breakers
 from agents.tools.models import ModelAnswer
 from agents.tools.secrets import read_json, secret_manager
 from agents.tools.settings import settings
+from functions.answers import answer
 
 MAX_BODY_BYTES = 512_000
 HEARTBEAT_SECONDS = 5.0  # proxies drop a connection on which nothing comes, the shortest after about 15 s
@@ -44,7 +45,7 @@ async def llm(request: Request) -> Response:
         call = calls.parse_call(await _read_body(request))
         if path == "/v1/stream":
             return await _stream(service.stream(call, caller, _open_ports()))
-        return _write_json(await service.generate(call, caller, _open_ports()), 200)
+        return answer(200, await service.generate(call, caller, _open_ports()))
     except GatewayError as error:
         log.warning("llm answers %d: %s", error.status, error.error)
         return _refuse(error)
@@ -133,8 +134,4 @@ def _describe(error: GatewayError) -> dict[str, object]:
 
 def _refuse(error: GatewayError) -> Response:
     after = error.retry_after_seconds
-    return _write_json(_describe(error), error.status, {"retry-after": str(after)} if after else {})
-
-
-def _write_json(value: object, status: int, headers: dict[str, str] | None = None) -> Response:
-    return Response(msgspec.json.encode(value), status_code=status, headers=headers, media_type="application/json")
+    return answer(error.status, _describe(error), {"retry-after": str(after)} if after else None)

@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import functions_framework.aio
-import msgspec
 from google.api_core.exceptions import GoogleAPICallError
 from google.auth.exceptions import TransportError
 from starlette.datastructures import QueryParams
@@ -25,6 +24,7 @@ from agents.recommender.service import recommend as choose
 from agents.tools import bus, graph, models, publishing, serving, warehouse
 from agents.tools.callers import Caller, NotSignedIn, find_caller
 from agents.tools.once import once
+from functions.answers import answer
 from functions.recommend_page import POLICY, render_choice
 from functions.recommend_shapes import MAX_ID, MAX_LIMIT, MAX_RECENT, OPENAPI, RECOMMEND, describe_api, shape_choice
 from schemas.rows import encode
@@ -58,7 +58,7 @@ async def recommend(request: Request) -> Response:
     try:
         response = await _answer(request)
     except Refused as refused:
-        response = _write({"error": refused.error, "fix": refused.fix}, refused.status)
+        response = answer(refused.status, {"error": refused.error, "fix": refused.fix})
         if refused.status == 401:
             response.headers["WWW-Authenticate"] = "Bearer"
     response.headers["Cache-Control"] = "no-store"
@@ -70,7 +70,7 @@ async def _answer(request: Request) -> Response:
     if request.method not in ("GET", "HEAD"):
         raise Refused(405, f"{request.method} is not supported", "use GET")
     if request.url.path == OPENAPI:
-        return _write(describe_api(), 200)
+        return answer(200, describe_api())
     if request.url.path != RECOMMEND:
         raise Refused(404, f"no route {request.url.path!r:.80}", f"there are {RECOMMEND} and {OPENAPI}")
     caller = await _find_caller(request)
@@ -80,7 +80,7 @@ async def _answer(request: Request) -> Response:
     limit = question.context.limit
     if "text/html" in request.headers.get("accept", ""):
         return HTMLResponse(render_choice(choice, limit), headers={"Content-Security-Policy": POLICY})
-    return _write(shape_choice(choice, limit, explain=question.explain), 200)
+    return answer(200, shape_choice(choice, limit, explain=question.explain))
 
 
 async def _find_caller(request: Request) -> Caller:
@@ -187,7 +187,3 @@ def _ports() -> Ports:
         models=models.http_gateway(),
         serving=serving.redis_serving(),
     )
-
-
-def _write(body: object, status: int) -> Response:
-    return Response(msgspec.json.encode(body), status_code=status, media_type="application/json")

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import functions_framework.aio
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -20,6 +19,7 @@ from agents.privacy.forgetting import Desk, accept
 from agents.privacy.regulations import Invalid, read_request, shape
 from agents.tools.regulations import firestore_regulations
 from agents.tools.suppressions import redis_suppressions
+from functions.answers import answer
 
 MAX_BODY_BYTES = 2_000_000  # 5,000 ids of 256 characters
 LIMITS = range(1, 201)
@@ -37,10 +37,10 @@ class NotDone(Exception):
 async def regulations(request: Request) -> Response:
     """Answer {data: ...} as Segment does, or {errors: [{type, message}]}."""
     try:
-        return _answer(200, {"data": await _route(request)})
+        return answer(200, {"data": await _route(request)})
     except NotDone as error:
         kind = {404: "not-found", 405: "method-not-allowed", 413: "too-large"}.get(error.status, "validation-failure")
-        return _answer(error.status, {"errors": [{"type": kind, "message": str(error)}]})
+        return answer(error.status, {"errors": [{"type": kind, "message": str(error)}]})
 
 
 async def _route(request: Request) -> dict[str, Any]:
@@ -89,7 +89,3 @@ def _read_count(request: Request) -> int:
     if not (given.isascii() and given.isdecimal() and len(given) < 4 and int(given) in LIMITS):
         raise NotDone(422, f"count is {given!r:.20}; it must be a number from {LIMITS[0]} to {LIMITS[-1]}")
     return int(given)
-
-
-def _answer(status: int, body: dict[str, Any]) -> Response:
-    return Response(msgspec.json.encode(body), status_code=status, media_type="application/json")

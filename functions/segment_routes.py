@@ -14,7 +14,8 @@ from agents.intake.segment import Received, read_message
 from agents.intake.storing import store_rows
 from agents.intake.verdicts import judge_events, summarise
 from agents.tools import landing, publishing
-from functions.exchange import BadRequest, answer, find_clues, find_suppressed, read_body, read_headers
+from functions.answers import answer
+from functions.exchange import BadRequest, find_clues, find_suppressed, read_body, read_headers
 from functions.write_keys import find_source
 
 PREFIX = "/v1/"

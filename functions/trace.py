@@ -6,15 +6,14 @@ Owns the routes and the shapes of the answers; the reading is `agents.audit`'s.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import functions_framework.aio
-import msgspec
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from agents.audit import page, timeline
 from agents.tools import warehouse
+from functions.answers import answer
 
 TASKS = "/v1/tasks"
 COUNTS = range(1, 501)
@@ -24,32 +23,28 @@ COUNTS = range(1, 501)
 async def trace(request: Request) -> Response:
     """GET /v1/tasks[?user_id=...&count=20] and GET /v1/tasks/<task_id>; HTML when the caller prefers it, else JSON."""
     if request.method != "GET":
-        return _answer(405, {"error": f"{request.method} is not supported; use GET"})
+        return answer(405, {"error": f"{request.method} is not supported; use GET"})
     path = request.url.path.rstrip("/")
     as_page = "text/html" in request.headers.get("accept", "")
     if path == TASKS:
         return await _list(request, as_page=as_page)
     if path.startswith(f"{TASKS}/") and 0 < len(task_id := path.removeprefix(f"{TASKS}/")) <= 256:
         return await _show(task_id, as_page=as_page)
-    return _answer(404, {"error": f"no route {path!r:.80}; there are {TASKS} and {TASKS}/<task id>"})
+    return answer(404, {"error": f"no route {path!r:.80}; there are {TASKS} and {TASKS}/<task id>"})
 
 
 async def _list(request: Request, *, as_page: bool) -> Response:
     count = request.query_params.get("count", str(timeline.LATEST_TASKS))
     if not (count.isascii() and count.isdecimal() and len(count) < 4 and int(count) in COUNTS):
-        return _answer(400, {"error": f"count must be a number from {COUNTS[0]} to {COUNTS[-1]}, not {count!r:.20}"})
+        return answer(400, {"error": f"count must be a number from {COUNTS[0]} to {COUNTS[-1]}, not {count!r:.20}"})
     user_id = request.query_params.get("user_id", "")
     tasks = await asyncio.to_thread(timeline.list_tasks, warehouse.bigquery(), user_id, int(count))
-    return HTMLResponse(page.render_list(tasks)) if as_page else _answer(200, {"tasks": tasks})
+    return HTMLResponse(page.render_list(tasks)) if as_page else answer(200, {"tasks": tasks})
 
 
 async def _show(task_id: str, *, as_page: bool) -> Response:
     found = await asyncio.to_thread(timeline.read_task, task_id, warehouse.bigquery())
     if found is None:
-        return _answer(404, {"error": f"nothing is on record about task {task_id!r:.80}; {TASKS} lists the latest"})
+        return answer(404, {"error": f"nothing is on record about task {task_id!r:.80}; {TASKS} lists the latest"})
     task, nodes = found
-    return HTMLResponse(page.render_task(task, nodes)) if as_page else _answer(200, {"task": task, "timeline": nodes})
-
-
-def _answer(status: int, body: dict[str, Any]) -> Response:
-    return Response(msgspec.json.encode(body), status_code=status, media_type="application/json")
+    return HTMLResponse(page.render_task(task, nodes)) if as_page else answer(200, {"task": task, "timeline": nodes})

@@ -127,4 +127,6 @@ def _reader() -> BigQueryReadClient:
     import grpc
     from google.cloud.bigquery_storage_v1.services.big_query_read.transports import BigQueryReadGrpcTransport
 
-    return BigQueryReadClient(transport=BigQueryReadGrpcTransport(channel=grpc.insecure_channel(endpoint)))
+    unbounded = ("grpc.max_receive_message_length", -1)  # as Google's own channel has it; gRPC's default is 4 MiB
+    channel = grpc.insecure_channel(endpoint, options=[unbounded])
+    return BigQueryReadClient(transport=BigQueryReadGrpcTransport(channel=channel))

@@ -2,7 +2,7 @@
 -- latest identify (anonymous_id became user_id) and alias (previous_id became user_id) of each id ends, after at most 4
 -- links; a circle ends at its smallest id. An id that any event but an alias has as its user_id is a person and is tied to
 -- nobody else: whoever knows somebody's user_id could take that person over with one alias or anonymous_id otherwise.
--- To resolve an event: COALESCE(identity of user_id, user_id, identity of anonymous_id, anonymous_id).
+-- To resolve an event: the identity of COALESCE(user_id, anonymous_id), else that id itself.
 -- @column id: An anonymous_id, or a user_id that an alias replaced
 -- @column person_id: The person that the id turned out to be
 -- @column linked_at: When the first link of its chain was made

@@ -46,14 +46,13 @@ SELECT
   events.traits,
   events.properties,
   events.library,
-  COALESCE(users.person_id, events.user_id, devices.person_id, events.anonymous_id) AS person_id
+  COALESCE(identities.person_id, events.user_id, events.anonymous_id) AS person_id
 FROM argo.user_interactions AS events
 LEFT JOIN retimed
   ON retimed.event_id = events.event_id
   AND retimed.source = events.source
   AND retimed.producer = COALESCE(events.producer, '')
-LEFT JOIN argo.identities AS users ON users.id = events.user_id
-LEFT JOIN argo.identities AS devices ON devices.id = events.anonymous_id
+LEFT JOIN argo.identities AS identities ON identities.id = COALESCE(events.user_id, events.anonymous_id)
 WHERE retimed.event_id IS NULL OR retimed.first_timestamp = events.event_timestamp
 -- event_timestamp is in the window only so that a filter by it passes through.
 QUALIFY ROW_NUMBER() OVER (
