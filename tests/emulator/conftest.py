@@ -1,4 +1,6 @@
-"""Fixtures of the emulator tests, and the closing lines that say which servers a run has covered."""
+"""Fixtures of the emulator tests, what may run beside what, and the closing lines that say which servers were covered."""
+
+from collections import defaultdict
 
 import pytest
 
@@ -16,6 +18,21 @@ def pytest_configure(config: pytest.Config) -> None:
         "google_differs(reason, sometimes=False): Google's emulator is known to behave otherwise (emulators/pubsub/README.md); "
         "expected to fail there, and reported when it no longer does (unless it does so only sometimes)",
     )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Groups for `-n`: whatever uses a shared cloud is one, so that the cloud is started once; each other file is one.
+
+    What fills the cloud with whole files comes last: jobs that read everything would take minutes after it.
+    """
+    items.sort(key=lambda item: item.path.stem == "test_ingest")
+    fixtures: dict[str, set[str]] = defaultdict(set)
+    for item in items:
+        fixtures[str(item.path)].update(getattr(item, "fixturenames", ()))
+    for item in items:
+        shared = (name for name in ("cloud", "stub_cloud") if name in fixtures[str(item.path)])
+        item.add_marker(pytest.mark.xdist_group(next(shared, item.path.stem)))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -27,6 +27,7 @@ from google.cloud.firestore_v1.types import query as query_messages
 
 from emulators.google import firestore_command
 from tests.emulator.cloud import GOOGLE
+from tests.ports import find_free_port
 
 PROJECT = "argo-contract"
 _START_SECONDS = 30.0
@@ -85,13 +86,6 @@ class FirestoreServer:
 _RUNNING = pytest.StashKey[dict[str, FirestoreServer]]()
 
 
-def free_port() -> int:
-    """Returns a port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def list_servers() -> list[str]:
     """Names the servers there are on this machine."""
     return ["argo", "google"] if GOOGLE and firestore_command("127.0.0.1", 1) is not None else ["argo"]
@@ -104,7 +98,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     name = str(request.param)
     if name not in running:
         log = tmp_path_factory.mktemp("firestore") / f"{name}.log"
-        running[name] = FirestoreServer(name, free_port(), log)
+        running[name] = FirestoreServer(name, find_free_port(), log)
         request.config.add_cleanup(partial(_stop_quietly, running[name]))
     return running[name]
 

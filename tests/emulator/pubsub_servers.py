@@ -22,6 +22,7 @@ from google.pubsub_v1.types import PubsubMessage, ReceivedMessage, Subscription
 
 from emulators.google import pubsub_command
 from tests.emulator.cloud import GOOGLE
+from tests.ports import find_free_port
 
 ROOT = Path(__file__).parents[2]
 SERVER_NAMES = ["argo", "google"] if GOOGLE and pubsub_command("127.0.0.1", 0) else ["argo"]
@@ -110,20 +111,13 @@ def data_of(received: list[ReceivedMessage]) -> list[bytes]:
     return [message.message.data for message in received]
 
 
-def free_port() -> int:
-    """Returns a port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def own_command(port: int) -> list[str]:
     """Returns the command line of the suite's own server."""
     return [sys.executable, "-m", "emulators.pubsub", "--host", "127.0.0.1", "--port", str(port)]
 
 
 def _start(name: str) -> tuple["subprocess.Popen[bytes]", str]:
-    port = free_port()
+    port = find_free_port()
     command = own_command(port) if name == "argo" else pubsub_command("127.0.0.1", port)
     assert command is not None
     with TemporaryFile() as log:

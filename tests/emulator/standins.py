@@ -74,13 +74,6 @@ def wait_until(condition: object, seconds: float = 10.0) -> None:
         time.sleep(0.02)
 
 
-def find_free_port() -> int:
-    """Returns a port for a server that cannot be told to take a free one itself."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def accepts(port: int) -> bool:
     """Says whether somebody listens on that port."""
     with socket.socket() as probe:

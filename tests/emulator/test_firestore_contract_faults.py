@@ -18,7 +18,8 @@ from google.api_core import exceptions
 from google.cloud.firestore import Client, DocumentReference
 from google.cloud.firestore_v1.types import ListenRequest, ListenResponse, Target
 
-from tests.emulator.firestore_servers import FirestoreServer, free_port
+from tests.emulator.firestore_servers import FirestoreServer
+from tests.ports import find_free_port
 
 STOP_SECONDS = 2.0
 METHODS = "/google.firestore.v1.Firestore/"
@@ -27,7 +28,7 @@ METHODS = "/google.firestore.v1.Firestore/"
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[FirestoreServer]:
     """A server process of this test alone."""
-    started = FirestoreServer("argo", free_port(), tmp_path / "firestore.log")
+    started = FirestoreServer("argo", find_free_port(), tmp_path / "firestore.log")
     yield started
     started.stop()
 

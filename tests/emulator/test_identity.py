@@ -18,7 +18,8 @@ from google.cloud import bigquery
 from google.oauth2 import service_account
 
 from emulators import identity
-from tests.emulator.standins import StandIn, accepts, find_free_port, running, wait_until
+from tests.emulator.standins import StandIn, accepts, running, wait_until
+from tests.ports import find_free_port
 
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 PROJECT = "demo-shop"

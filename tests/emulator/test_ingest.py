@@ -30,7 +30,7 @@ VARIABLES = (
     "STORAGE_EMULATOR_HOST",
     "FIRESTORE_EMULATOR_HOST",
 )
-EVENTS = 40_000  # some seconds of reading, so that a kill can come in between
+EVENTS = 40_000  # a second of reading, so that a kill can come in between
 WAIT_SECONDS = 110.0
 
 
@@ -66,12 +66,12 @@ def stores(cloud: LaptopCloud) -> Generator[Stores]:
             )
 
 
-def wait_for(is_true: Callable[[], object], what: str) -> None:
+def wait_for(is_true: Callable[[], object], what: str, every_seconds: float = 0.5) -> None:
     deadline = time.monotonic() + WAIT_SECONDS
     while not is_true():
         if time.monotonic() > deadline:
             raise TimeoutError(what)
-        time.sleep(0.5)
+        time.sleep(every_seconds)
 
 
 def make_events(marker: str, count: int) -> bytes:
@@ -84,11 +84,11 @@ def test_a_kill_in_the_middle_of_a_file_loses_nothing_and_doubles_nothing(cloud:
     marker = f"kill_{uuid.uuid4().hex[:8]}"
     name = f"events/{marker}.ndjson"
     stores.bucket.blob(name).upload_from_string(make_events(marker, EVENTS))
-    wait_for(lambda: stores.find_file(name), "nobody took the file")
-    time.sleep(0.5)
+    wait_for(lambda: stores.find_file(name), "nobody took the file", every_seconds=0.02)
     former = cloud.kill("ingest")
-    assert not stores.find_file(name)["isDone"], "the kill came too late to show anything"
+    was_done = stores.find_file(name)["isDone"]
     cloud.wait_until_back("ingest", former)
+    assert not was_done, "the kill came too late to show anything"
     wait_for(lambda: stores.find_file(name)["isDone"], "the file was not read to its end after the kill")
     wait_for(lambda: count_events(stores, marker, "user_interactions")["numbers"] >= EVENTS, "events are lost")
     assert count_events(stores, marker) == {"events": EVENTS, "numbers": EVENTS}, "an event is twice in the view"

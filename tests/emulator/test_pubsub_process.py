@@ -10,14 +10,15 @@ import pytest
 from google.pubsub_v1 import SubscriberClient as SubscriberApi
 from google.pubsub_v1.types import StreamingPullRequest
 
-from tests.emulator.pubsub_servers import ROOT, Pubsub, free_port, own_command
+from tests.emulator.pubsub_servers import ROOT, Pubsub, own_command
 from tests.emulator.push_endpoint import Endpoint
+from tests.ports import find_free_port
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_stops_within_two_seconds_even_with_open_streams_and_pushes(number: signal.Signals) -> None:
     # `make down`, and Ctrl-C, must not leave a process behind nor wait for clients.
-    port = free_port()
+    port = find_free_port()
     endpoint = Endpoint(stall_seconds=3)
     endpoint.open()
     with subprocess.Popen(own_command(port), cwd=ROOT, stderr=subprocess.PIPE) as process:

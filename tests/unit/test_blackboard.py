@@ -12,7 +12,7 @@ from agents.tools import blackboard as tool
 from agents.tools.blackboard import Blackboard, FakeBlackboard, RedisBlackboard
 from agents.tools.settings import settings
 from schemas.messages import Status, StepResult
-from tests.emulator.standins import find_free_port
+from tests.ports import find_free_port
 from tests.unit.redis_server import real, redis_url
 
 __all__ = ["real", "redis_url"]
