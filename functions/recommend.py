@@ -18,6 +18,7 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from agents.recommender.bounds import Unavailable
 from agents.recommender.items import Choice, Context, ProductName
 from agents.recommender.service import NothingToRecommend, Ports
 from agents.recommender.service import recommend as choose
@@ -159,8 +160,8 @@ def _choose(question: Question) -> Choice:
         return choose(question.user_id, question.context, _ports())
     except NothingToRecommend as error:
         raise Refused(404, str(error), "send events and run the jobs train_candidates and publish_serving") from None
-    except GoogleAPICallError as error:
-        log.warning("no source answers: %s: %s", type(error).__name__, error)
+    except Unavailable as error:
+        log.warning("no source answers: %s", error)
         raise Refused(503, "no source of recommendations answers just now", "try again in some seconds") from None
 
 

@@ -70,7 +70,8 @@ def _draw_box(x: int, place: int, name: str, kind: str) -> str:
 def _draw_link(link: Link, start: int, end: int) -> str:
     x1, y1, x2, y2 = LEFT + BOX, 28 + ROW * start, RIGHT, 28 + ROW * end
     middle = (x1 + x2) // 2
-    how = {Relation.BOUGHT: f"{link.count} orders", Relation.VIEWED: f"{link.count} visits"}.get(link.relation, "")
+    units = {Relation.BOUGHT: "orders", Relation.VIEWED: "visits", Relation.THEN: "times"}
+    how = f"{link.count} {units[link.relation]}" if link.relation in units else ""
     return (
         f'<path class="{link.relation.value}" d="M{x1} {y1} C{middle} {y1} {middle} {y2} {x2} {y2}" '
         f'stroke-width="{min(1 + link.count // 3, 6)}"/>'

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from agents.recommender.items import Choice, Item, Link, Relation
+from agents.recommender.items import Choice, Item, Link, Relation, Source
 
 RECOMMEND, OPENAPI = "/v1/recommend", "/v1/openapi.json"
 MAX_LIMIT, MAX_RECENT, MAX_ID = 50, 20, 256
@@ -63,6 +63,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     user_id: str
     items: list[ShownItem]
     choice: ShownChoice
+    degraded: Annotated[list[Source], Meta(description="Sources that did not answer in time; others stood in")]
     experiment: ShownVariant | msgspec.UnsetType | None = msgspec.UNSET
 
 
@@ -86,6 +87,7 @@ def shape_choice(choice: Choice, limit: int, *, explain: bool) -> Answer:
             chosen_by=choice.chosen_by,
             evidence=choice.evidence if explain else msgspec.UNSET,
         ),
+        degraded=choice.degraded,
         experiment=drawn if explain else msgspec.UNSET,
     )
 

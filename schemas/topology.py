@@ -173,6 +173,14 @@ class Job(_Access, frozen=True, kw_only=True):
     timeout_seconds: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 3600
 
 
+class Client(_Entry, frozen=True, kw_only=True):
+    """Somebody outside who calls public functions as a service, with a service account of this project."""
+
+    name: Name
+    description: str
+    calls: list[Name]
+
+
 class Agent(_Entry, frozen=True, kw_only=True):
     """One agent: the actions it knows, the agents that may ask it, and what its own function may touch.
 
@@ -218,6 +226,7 @@ class Topology(_Entry, frozen=True, kw_only=True):
     jobs: list[Job]
     agents: list[Agent]
     agent_defaults: AgentDefaults | None = None
+    clients: list[Client] = []
 
     def function(self, name: str) -> Function:
         """The function of that name; KeyError when there is none."""

@@ -21,6 +21,10 @@ def find_problems(topology: Topology) -> Iterator[str]:
     for function in topology.functions:
         if function.public and function.keyed:
             yield f"function {function.name!r} is public and keyed: everybody may call it, or only who has a key"
+    inside = {function.name for function in topology.functions if not function.public}
+    for client in topology.clients:
+        for name in inside.intersection(client.calls):
+            yield f"client {client.name!r} calls {name!r}, which is not public"
     delivered = {entry.name for entry in topology.subscriptions if entry.pull is None}
     for access in (*topology.functions, *topology.jobs):
         for name in delivered.intersection(access.pulls):
@@ -28,7 +32,7 @@ def find_problems(topology: Topology) -> Iterator[str]:
 
 
 def _find_doubles(topology: Topology) -> Iterator[str]:
-    for kind in ("topics", "subscriptions", "buckets", "secrets", "functions", "jobs", "agents"):
+    for kind in ("topics", "subscriptions", "buckets", "secrets", "functions", "jobs", "agents", "clients"):
         for name, count in Counter(entry.name for entry in getattr(topology, kind)).items():
             if count > 1:
                 yield f"{kind}: {name!r} is there {count} times"
@@ -64,6 +68,8 @@ def _references(topology: Topology) -> Iterator[tuple[str, str, str]]:
         yield from ((where, "buckets", name) for name in _name_buckets(access))
         yield from ((where, "secrets", name) for name in access.secrets)
         yield from ((where, "functions", name) for name in access.calls)
+    for client in topology.clients:
+        yield from ((f"client {client.name!r}", "functions", name) for name in client.calls)
     if defaults := topology.agent_defaults:
         yield from (("agent_defaults", "topics", name) for name in (defaults.requests, defaults.failed))
     for agent in topology.agents:

@@ -29,7 +29,7 @@ WITH bought AS (
 SELECT candidate.product_id, candidate.score, product.name, product.category, product.brand, product.price,
   product.cost, product.in_stock, 0 AS buyers
 FROM argo.current_candidates AS candidate
-LEFT JOIN argo.product_catalog AS product ON product.product_id = candidate.product_id
+JOIN argo.product_catalog AS product ON product.product_id = candidate.product_id
 LEFT JOIN bought ON bought.product_id = candidate.product_id
 WHERE candidate.user_id = @user_id AND COALESCE(product.in_stock, TRUE)
   AND bought.product_id IS NULL AND candidate.product_id NOT IN UNNEST(@recent_ids)
@@ -45,7 +45,7 @@ WITH bought AS (
 SELECT popular.product_id, 0.0 AS score, product.name, product.category, product.brand, product.price,
   product.cost, product.in_stock, popular.buyers
 FROM argo.popular_products AS popular
-LEFT JOIN argo.product_catalog AS product ON product.product_id = popular.product_id
+JOIN argo.product_catalog AS product ON product.product_id = popular.product_id
 LEFT JOIN bought ON bought.product_id = popular.product_id
 WHERE bought.product_id IS NULL AND COALESCE(product.in_stock, TRUE)
   AND popular.product_id NOT IN UNNEST(@recent_ids)

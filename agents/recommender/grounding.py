@@ -24,6 +24,7 @@ _NAME = re.compile(f"{_OPEN}(.){_CLOSE}")
 _DOUBLE = re.compile(f"{_CLOSE}\\s+{_OPEN}")
 _ENDS = '"\u201d\u2019\u00bb\u300d\u300f'
 _QUOTED = re.compile(f'["\u201c\u2018\u00ab\u300c\u300e]([^{_ENDS}{_OPEN}]{{2,}})[{_ENDS}]')
+_LEADING = frozenset({Relation.BOUGHT.value, Relation.VIEWED.value, Relation.THEN.value})
 _CURRENCY = re.compile(r"[£$€₩¥%]|\d\s*원")
 
 
@@ -154,12 +155,20 @@ class _Reading:
             supports += [fact for fact in shown if not mentioned or mentioned & set(fact.names)]
             if not supports:
                 yield f"that the person {owned} this is in no evidence cited"
+        related: list[set[str]] = []
         for claim, word in self.wording.find_claims(self.wording.drop_own(rest)):
             fits = [fact for fact in self.cited if _supports(fact, claim)]
             if not fits:
                 yield f"{word!r} is claimed, and no evidence cited is of the kind {claim!r}"
-            supports += [] if claim == "crowd" else fits  # that there were others says nothing about what they did
-        unfounded = mentioned - {self.item.name} - {name for fact in supports or self.cited for name in fact.names}
+            if claim in _LEADING:
+                related.append({name for fact in fits for name in fact.names})
+            elif claim != "crowd":  # that there were others says nothing about what they did
+                supports += fits
+        # Which name belongs to which claim nobody can tell, so with two claims every name needs evidence of both.
+        named = {name for fact in supports for name in fact.names}.union(set.intersection(*related) if related else ())
+        if not supports and not related:
+            named = {name for fact in self.cited for name in fact.names}
+        unfounded = mentioned - {self.item.name} - named
         if unfounded:
             yield f"what is said of {min(unfounded)!r:.80} is in no evidence cited"
 

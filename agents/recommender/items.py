@@ -29,8 +29,18 @@ class Relation(StrEnum):
 
     BOUGHT = "bought"  # by others in one order with another product
     VIEWED = "viewed"  # by others in one visit with another product
+    THEN = "then"  # by others after another product
     POPULAR = "popular"
     TASTE = "taste"
+
+
+class Source(StrEnum):
+    """What an answer is made from. Each may be missing; the answer says so."""
+
+    SERVING = "serving"
+    WAREHOUSE = "warehouse"
+    GRAPH = "graph"
+    MODEL = "model"
 
 
 class ProductName(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -58,6 +68,8 @@ class Link(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
             return "chosen by people of a like taste"
         if self.relation is Relation.BOUGHT:
             return ARROW.join((self.from_name, f"bought together in {_count(self.count, 'order', 'orders')}", name))
+        if self.relation is Relation.THEN:
+            return ARROW.join((self.from_name, f"followed {_count(self.count, 'time', 'times')} by", name))
         return ARROW.join((self.from_name, f"looked at together in {_count(self.count, 'visit', 'visits')}", name))
 
 
@@ -96,6 +108,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     """What to recommend now, and why. `chosen_by` is the model's version or "template"; `evidence` are ids and paths.
 
     `shown` are the first `limit` of the items: what the caller shows. `user_id` of nobody known is that of the session.
+    `degraded` are the sources that did not answer, or not in time, so that others stood in.
     """
 
     user_id: str
@@ -111,6 +124,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     experiment: str | None = None
     variant: str | None = None
     version: str | None = None
+    degraded: list[Source] = []
 
     def to_row(self) -> Recommendation:
         """The row of table recommendations. A task has one recommendation; without a task each answer is its own."""
@@ -119,6 +133,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
             "candidates": self.items,
             "shown": self.shown,
             "version": self.version,
+            "degraded": self.degraded,
         }
         return Recommendation(
             recommendation_id=self.recommendation_id,

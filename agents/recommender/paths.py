@@ -1,4 +1,8 @@
-"""Stage 2: how a person's latest products lead to others, from the graph, as facts that a person can read."""
+"""Stage 2: how a person's latest products lead to others, from the graph, as facts that a person can read.
+
+Owns the two questions and what counts how much: relations that are significant (job find_relations), and, where these lead to
+too little, walks over shared visits. The formula over relations is the contract in training/walks.py.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +13,20 @@ import msgspec
 
 from agents.recommender.items import ARROW, Link, ProductName, Relation, Touch
 from agents.tools.graph import Graph
-from schemas.graph import statement
+from schemas.graph import RelationKind, statement
 from schemas.rows import OUTCOME_TYPES
 
-__all__ = ["ARROW", "Relevance", "find_paths", "find_recent"]
+__all__ = ["ARROW", "PATH_WEIGHTS", "KindWeight", "PathWeights", "Relevance", "find_paths", "find_recent"]
 
 RECENT_PRODUCTS = 10
-EVENTS_PER_PRODUCT = 15  # 10 to 40 rank as well as each other (Online Retail); the time grows with it
-EVENTS_PER_VISIT = 20  # a visit of a robot may have thousands
-FADE = 0.9  # a product counts this much less than the one touched after it
+FOUND_LIMIT = 100
+FEW_FOUND = 5  # what an answer needs; with fewer, visits are walked too
+WALKED_PRODUCTS = 3  # newest first: walks take longer than relations
+WALKED_EVENTS = 15  # of each; 10 to 40 rank as well as each other (Online Retail); the time grows with it
+WALKED_LIMIT = 20
+SCANNED_EVENTS = 500
+SCANNED_ROWS = 1_000  # a visit of a robot may have thousands
+WALK_WEIGHT = 0.1  # the longer path: what is significant comes first
 # Neither wanted nor the person's own doing.
 IGNORED_TYPES = ["order_cancelled", "product_removed", *OUTCOME_TYPES]
 _TOUCHES: Mapping[str, Touch] = {
@@ -25,13 +34,37 @@ _TOUCHES: Mapping[str, Touch] = {
     "product_added": Touch.ADDED,
     "product_viewed": Touch.VIEWED,
 }
+_RELATIONS: Mapping[RelationKind, Relation] = {
+    RelationKind.BOUGHT_WITH: Relation.BOUGHT,
+    RelationKind.VIEWED_WITH: Relation.VIEWED,
+    RelationKind.THEN: Relation.THEN,
+}
+
+
+_NOTHING = {kind.name: 0.0 for kind in RelationKind}
+
+
+class KindWeight(msgspec.Struct, frozen=True, kw_only=True):
+    """How much relations of a kind count, and how much less with every product that was touched after their start."""
+
+    weight: float
+    decay: float
+
+
+PathWeights = Mapping[RelationKind, KindWeight]
+PATH_WEIGHTS: PathWeights = {
+    RelationKind.BOUGHT_WITH: KindWeight(weight=1.0, decay=0.9),
+    RelationKind.VIEWED_WITH: KindWeight(weight=0.5, decay=0.9),
+    RelationKind.THEN: KindWeight(weight=0.5, decay=0.9),
+}
+"""Until a training run has learned better ones."""
 
 
 class _Link(msgspec.Struct, frozen=True, rename="camel"):
     from_id: str
     from_name: str
-    together: int
-    orders: int
+    kind: str
+    count: int
 
 
 class _Answer(msgspec.Struct, frozen=True, rename="camel"):
@@ -39,6 +72,7 @@ class _Answer(msgspec.Struct, frozen=True, rename="camel"):
     name: str
     score: float
     links: list[_Link]
+    parts: dict[str, float] = {}
 
 
 class _Recent(msgspec.Struct, frozen=True, rename="camel"):
@@ -48,34 +82,36 @@ class _Recent(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Relevance(msgspec.Struct, frozen=True, kw_only=True):
-    """How near a product is, its name in the graph, and up to three links that say why, strongest first."""
+    """How near a product is, its name in the graph, and up to three links that say why, strongest first.
+
+    `parts` says how much of the score each kind of relation brought; a walk over visits has none.
+    """
 
     score: float
     name: str
     links: list[Link]
+    parts: dict[RelationKind, float] = {}
 
 
-def find_paths(graph: Graph, recent: Sequence[ProductName]) -> dict[str, Relevance]:
-    """The relevance of what these products (newest first) lead to, by product id.
+def find_paths(
+    graph: Graph, recent: Sequence[ProductName], weights: PathWeights = PATH_WEIGHTS
+) -> dict[str, Relevance]:
+    """The relevance of what these products (newest first) lead to, by product id, the nearest first.
 
     Raises:
         agents.tools.graph.GraphUnavailable: no graph.
     """
     starts = recent[:RECENT_PRODUCTS]
-    parameters: dict[str, Any] = {
-        "recent": [{"productId": start.product_id, "weight": FADE**place} for place, start in enumerate(starts)],
-        "recentIds": [start.product_id for start in starts],
-        "eventLimit": EVENTS_PER_PRODUCT,
-        "visitLimit": EVENTS_PER_VISIT,
-        "ignoredTypes": IGNORED_TYPES,
+    own = {"recentIds": [start.product_id for start in starts]}
+    asked: dict[str, Any] = {
+        **own,
+        "recent": [_weigh(start.product_id, place, weights) for place, start in enumerate(starts)],
+        "limit": FOUND_LIMIT,
     }
-    answers = msgspec.convert(graph.read(statement("relevance_paths"), parameters), list[_Answer])
-    return {
-        answer.product_id: Relevance(
-            score=answer.score, name=answer.name, links=[_make_link(link) for link in answer.links]
-        )
-        for answer in answers
-    }
+    found = _ask(graph, "relevance_paths", asked)
+    if len(found) < FEW_FOUND:
+        found = {**found, **{key: one for key, one in _walk(graph, starts, own).items() if key not in found}}
+    return found
 
 
 def find_recent(graph: Graph, user_id: str) -> list[ProductName]:
@@ -88,6 +124,44 @@ def find_recent(graph: Graph, user_id: str) -> list[ProductName]:
     ]
 
 
+def _walk(graph: Graph, starts: Sequence[ProductName], own: dict[str, list[str]]) -> dict[str, Relevance]:
+    asked: dict[str, Any] = {
+        **own,
+        "recent": [
+            {
+                "productId": start.product_id,
+                "weight": WALK_WEIGHT * PATH_WEIGHTS[RelationKind.VIEWED_WITH].decay ** place,
+            }
+            for place, start in enumerate(starts[:WALKED_PRODUCTS])
+        ],
+        "ignoredTypes": IGNORED_TYPES,
+        "eventLimit": WALKED_EVENTS,
+        "scanLimit": SCANNED_EVENTS,
+        "rowLimit": SCANNED_ROWS,
+        "limit": WALKED_LIMIT,
+    }
+    return _ask(graph, "shared_visits", asked)
+
+
+def _weigh(product_id: str, place: int, weights: PathWeights) -> dict[str, Any]:
+    counted = {kind.name: one.weight * one.decay**place for kind, one in weights.items()}
+    return {"productId": product_id, "weights": {**_NOTHING, **counted}}
+
+
+def _ask(graph: Graph, name: str, asked: dict[str, Any]) -> dict[str, Relevance]:
+    answers = msgspec.convert(graph.read(statement(name), asked), list[_Answer])
+    return {answer.product_id: _read_answer(answer) for answer in answers}
+
+
+def _read_answer(answer: _Answer) -> Relevance:
+    return Relevance(
+        score=answer.score,
+        name=answer.name,
+        links=[_make_link(link) for link in answer.links],
+        parts={RelationKind[kind]: part for kind, part in answer.parts.items() if part},
+    )
+
+
 def _make_link(link: _Link) -> Link:
-    relation, count = (Relation.BOUGHT, link.orders) if link.orders else (Relation.VIEWED, link.together)
-    return Link(relation=relation, count=count, from_id=link.from_id, from_name=link.from_name)
+    relation = _RELATIONS[RelationKind[link.kind]]
+    return Link(relation=relation, count=link.count, from_id=link.from_id, from_name=link.from_name)

@@ -33,12 +33,16 @@ log = logging.getLogger(__name__)
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """The item, why, who chose it, and what the reason rests on (product ids and paths)."""
+    """The item, why, who chose it, and what the reason rests on (product ids and paths).
+
+    `is_degraded`: the model was asked and did not answer.
+    """
 
     item: Item
     reason: str
     chosen_by: str
     evidence: list[str]
+    is_degraded: bool = False
 
 
 def select_item(items: Sequence[Item], context: Context, models: ModelGateway, bound: Bound) -> Selection:
@@ -49,7 +53,7 @@ def select_item(items: Sequence[Item], context: Context, models: ModelGateway, b
         found = bound.ask(lambda: _ask_model(items, context, models), FAILURES)
     except Unavailable as error:
         log.warning("no model for %s, the template chooses: %s", context.task_id or context.channel, error)
-        found = None
+        return msgspec.structs.replace(select_by_template(items, context.language), is_degraded=True)
     return found or select_by_template(items, context.language)
 
 

@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 import msgspec
-from google.api_core.exceptions import GoogleAPICallError
+from google.api_core.exceptions import GoogleAPIError
+from google.auth.exceptions import TransportError
 from redis.exceptions import RedisError
 
 from agents.recommender import copies, experiments, rules
@@ -22,7 +23,7 @@ from agents.recommender.bounds import Bound, Unavailable
 from agents.recommender.candidates import Candidate, drop_recent, list_popular, make_candidates, read_candidates
 from agents.recommender.copies import Known, NoCopy
 from agents.recommender.experiments import Experiment, Variant
-from agents.recommender.items import Choice, Context, Item, ProductName
+from agents.recommender.items import Choice, Context, Item, ProductName, Source
 from agents.recommender.paths import RECENT_PRODUCTS, Relevance, find_paths, find_recent
 from agents.recommender.ranking import NEWS_WEIGHT, PATH_WEIGHT, is_personal, rank_items
 from agents.recommender.selection import MODEL_SECONDS, select_item
@@ -37,6 +38,7 @@ __all__ = ["Choice", "Context", "Item", "NothingToRecommend", "Ports", "ProductN
 MODEL_ITEMS = 5  # what the model chooses among
 COPY_SECONDS = 0.5  # one millisecond when it is well
 GRAPH_SECONDS = 0.5  # 30 ms when it is well
+WAREHOUSE_SECONDS = 5.0  # one or two queries of a second each
 NOBODY = "anonymous"
 
 Value = TypeVar("Value")
@@ -59,6 +61,7 @@ class Ports:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     copy_bound: Bound = field(default_factory=lambda: Bound("the serving copy", COPY_SECONDS))
     graph_bound: Bound = field(default_factory=lambda: Bound("the graph", GRAPH_SECONDS))
+    warehouse_bound: Bound = field(default_factory=lambda: Bound("BigQuery", WAREHOUSE_SECONDS))
     model_bound: Bound = field(default_factory=lambda: Bound("the model", MODEL_SECONDS))
     rules: rules.Rules = field(default_factory=rules.load)
     experiments: dict[str, Experiment] = field(default_factory=lambda: dict(experiments.load()))
@@ -79,12 +82,13 @@ def recommend(user_id: str, context: Context, ports: Ports) -> Choice:
 
     Raises:
         NothingToRecommend: there is no product that may be recommended.
-        google.api_core.exceptions.GoogleAPICallError: neither Redis nor BigQuery nor the graph answers; try again.
+        agents.recommender.bounds.Unavailable: neither Redis nor BigQuery nor the graph answers; try again.
     """
     person = user_id or context.session_id or NOBODY
     assigned = experiments.assign("" if person == NOBODY else person, ports.experiments)
     variant = assigned.variant if assigned else Variant(share=1)
-    found = _find(user_id, context, ports)
+    sources = _Sources(ports=ports)
+    found = _find(user_id, context, sources)
     now = ports.now()
     allowed = [one for one in found.candidates if not rules.find_refusal(one, ports.rules, now)]
     weight = PATH_WEIGHT if variant.path_weight is None else variant.path_weight
@@ -111,26 +115,69 @@ def recommend(user_id: str, context: Context, ports: Ports) -> Choice:
         experiment=assigned.experiment if assigned else None,
         variant=assigned.name if assigned else None,
         version=found.version,
+        degraded=[*sources.missing, *([Source.MODEL] if selection.is_degraded else [])],
     )
 
 
-def _find(user_id: str, context: Context, ports: Ports) -> _Found:
+@dataclass(frozen=True, kw_only=True)
+class _Sources:
+    """The ports as one answer asks them; `missing` are those that did not answer."""
+
+    ports: Ports
+    missing: list[Source] = field(default_factory=list[Source])
+
+    def read_copy(self, question: Callable[[Serving], Value]) -> Value:
+        """From the serving copy; NoCopy or Unavailable when there is none."""
+        serving = self.ports.serving
+        return self.ports.copy_bound.ask(lambda: question(serving), (RedisError, SettingsError))
+
+    def read_warehouse(self, user_id: str, recent: Sequence[ProductName]) -> list[Candidate]:
+        """Candidates from BigQuery; Unavailable when it does not answer in time."""
+        warehouse = self.ports.warehouse
+        return self.ports.warehouse_bound.ask(
+            lambda: read_candidates(warehouse, user_id, recent), (GoogleAPIError, TransportError, OSError)
+        )
+
+    def find_recent(self, user_id: str) -> list[ProductName]:
+        """By the graph; nothing without it."""
+        return self._ask_graph(lambda graph: find_recent(graph, user_id)) or []
+
+    def find_paths(self, recent: Sequence[ProductName]) -> dict[str, Relevance]:
+        """By the graph; nothing without it, or without a product to start from."""
+        if not recent:
+            return {}
+        return self._ask_graph(lambda graph: find_paths(graph, recent)) or {}
+
+    def miss(self, source: Source, error: Exception) -> None:
+        """Note that a source did not answer."""
+        log.warning("degraded: no %s: %s", source.value, error)
+        if source not in self.missing:
+            self.missing.append(source)
+
+    def _ask_graph(self, question: Callable[[Graph], Value]) -> Value | None:
+        graph = self.ports.graph
+        try:
+            return self.ports.graph_bound.ask(lambda: question(graph), (GraphUnavailable,))
+        except Unavailable as error:
+            self.miss(Source.GRAPH, error)
+            return None
+
+
+def _find(user_id: str, context: Context, sources: _Sources) -> _Found:
     """By the serving copy when it is there, else by BigQuery."""
     try:
-        known = ports.copy_bound.ask(
-            lambda: copies.read_known(ports.serving, user_id, context.session_id), (RedisError, SettingsError)
-        )
-        return _find_by_copy(known, context, ports)
+        known = sources.read_copy(lambda serving: copies.read_known(serving, user_id, context.session_id))
+        return _find_by_copy(known, context, sources)
     except (Unavailable, NoCopy) as error:
-        log.warning("no serving copy, BigQuery is asked: %s", error)
-    return _find_by_warehouse(user_id, context, ports)
+        sources.miss(Source.SERVING, error)
+    return _find_by_warehouse(user_id, context, sources)
 
 
-def _find_by_copy(known: Known, context: Context, ports: Ports) -> _Found:
+def _find_by_copy(known: Known, context: Context, sources: _Sources) -> _Found:
     shop = known.pointer.shop
     ids = [product_id for product_id, _, _, _ in known.recent]
     wanted = [*ids, *(one.product_id for one in context.recent_products), context.related_to]
-    names = _ask_copy(ports, lambda: copies.read_products(ports.serving, shop, wanted))
+    names = sources.read_copy(lambda serving: copies.read_products(serving, shop, wanted))
     trained = known.pointer.trained_at.timestamp()
     recent = _join_recent(
         context,
@@ -147,32 +194,33 @@ def _find_by_copy(known: Known, context: Context, ports: Ports) -> _Found:
     if context.related_to:
         product = names.get(context.related_to)
         recent = [ProductName(product_id=context.related_to, name=(product and product.name) or context.related_to)]
-    relevance = _find_paths(ports, recent)
+    relevance = sources.find_paths(recent)
     own = [] if context.related_to else known.person.candidates
     more = [(product_id, 0.0) for product_id in relevance if product_id not in {one for one, _ in own}]
-    products = _ask_copy(ports, lambda: copies.read_products(ports.serving, shop, [one for one, _ in (*own, *more)]))
+    listed = [one for one, _ in (*own, *more)]
+    products = sources.read_copy(lambda serving: copies.read_products(serving, shop, listed))
     candidates = make_candidates(known, products, own)
     brought = [msgspec.structs.replace(one, is_listed=False) for one in make_candidates(known, products, more)]
     candidates = drop_recent([*candidates, *brought], recent)
     if len(candidates) < max(context.limit, MODEL_ITEMS):
         category = names[context.related_to].category if context.related_to in names else None
-        popular = _ask_copy(ports, lambda: list_popular(ports.serving, known, category))
+        popular = sources.read_copy(lambda serving: list_popular(serving, known, category))
         there = {one.product_id for one in candidates}
         candidates += drop_recent([one for one in popular if one.product_id not in there], recent)
     return _Found(candidates=candidates, relevance=relevance, recent=recent, version=known.pointer.people)
 
 
-def _find_by_warehouse(user_id: str, context: Context, ports: Ports) -> _Found:
-    recent = _join_recent(context, _find_recent(ports, user_id) if user_id else [])
+def _find_by_warehouse(user_id: str, context: Context, sources: _Sources) -> _Found:
+    recent = _join_recent(context, sources.find_recent(user_id) if user_id else [])
     if context.related_to:
         recent = [ProductName(product_id=context.related_to, name=context.related_to)]
-    relevance = _find_paths(ports, recent)
-    failed: GoogleAPICallError | None = None
+    relevance = sources.find_paths(recent)
+    failed: Unavailable | None = None
     candidates: list[Candidate] = []
     try:
-        candidates = read_candidates(ports.warehouse, user_id, recent)
-    except GoogleAPICallError as error:
-        log.warning("neither a serving copy nor BigQuery, paths decide: %s", type(error).__name__)
+        candidates = sources.read_warehouse(user_id, recent)
+    except Unavailable as error:
+        sources.miss(Source.WAREHOUSE, error)
         failed = error
     there = {one.product_id for one in candidates}
     if context.related_to or failed:
@@ -193,25 +241,3 @@ def _join_recent(context: Context, known: Sequence[ProductName]) -> list[Product
     for product in (*told, *known):
         joined.setdefault(product.product_id, product)
     return list(joined.values())
-
-
-def _ask_copy(ports: Ports, question: Callable[[], Value]) -> Value:
-    return ports.copy_bound.ask(question, (RedisError,))
-
-
-def _find_recent(ports: Ports, user_id: str) -> list[ProductName]:
-    try:
-        return ports.graph_bound.ask(lambda: find_recent(ports.graph, user_id), (GraphUnavailable,))
-    except Unavailable as error:
-        log.warning("no graph, stage 1 decides: %s", error)
-        return []
-
-
-def _find_paths(ports: Ports, recent: Sequence[ProductName]) -> dict[str, Relevance]:
-    if not recent:  # there is no path to find
-        return {}
-    try:
-        return ports.graph_bound.ask(lambda: find_paths(ports.graph, recent), (GraphUnavailable,))
-    except Unavailable as error:
-        log.warning("no paths, stage 1 decides: %s", error)
-        return {}

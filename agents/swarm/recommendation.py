@@ -22,7 +22,9 @@ from schemas.messages import Json, ProfileUpdate
 RECOMMENDATIONS_TOPIC = "recommendations"
 PROFILES_TOPIC = "user-profile-updates"
 CHANNEL = "swarm"
-MODEL_SECONDS = 40.0  # nobody waits at a screen; the gateway gives a model 20 s
+# Nobody waits at a screen; the gateway gives a model 20 s.
+MODEL_SECONDS = 40.0
+WAREHOUSE_SECONDS = 60.0
 
 
 class RecommendationAgent(ConversableAgent):
@@ -50,6 +52,7 @@ class RecommendationAgent(ConversableAgent):
                 models=http_gateway(),
                 serving=redis_serving(),
                 now=ports.now,
+                warehouse_bound=Bound("BigQuery", WAREHOUSE_SECONDS),
                 model_bound=Bound("the model", MODEL_SECONDS),
             ),
         )

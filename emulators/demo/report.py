@@ -18,6 +18,7 @@ LOOP = (
     ("live profiles", "profile_updates"),
     ("BigQuery", "events_in_bigquery"),
     ("graph events", "graph_events"),
+    ("relations", "graph_relations"),
     ("candidates", "candidates"),
     ("moments", "moments"),
     ("agents' messages", "agent_messages"),

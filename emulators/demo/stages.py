@@ -59,24 +59,26 @@ def find_in_warehouse(outside: Outside, report: Report) -> None:
 
 
 def relate(outside: Outside, report: Report) -> None:
-    """Run sync_graph and count what the graph holds."""
+    """Run find_relations and sync_graph, and count what the graph holds."""
+    report["find_relations"] = outside.run_job("find_relations")
     report["sync_graph"] = outside.run_job("sync_graph")
     for key, label in (("graph_users", "User"), ("graph_events", "Event"), ("graph_products", "Product")):
         (row,) = outside.cypher(f"MATCH (n:{label}) RETURN count(n) AS n")
         report[key] = row["n"]
+    (row,) = outside.cypher("MATCH (:Product)-[r:BOUGHT_WITH|VIEWED_WITH|THEN]->(:Product) RETURN count(r) AS n")
+    report["graph_relations"] = row["n"]
     if report["graph_events"] < report["events_sent"]:
         missing = report["events_sent"] - report["graph_events"]
         raise StageError(f"{missing} events are not in the graph", "run: make job NAME=sync_graph")
 
 
 def train(outside: Outside, report: Report) -> None:
-    """Run train_candidates and count; then what brings candidates and pairs to where recommend reads them."""
+    """Run train_candidates and count; then what brings candidates to where recommend reads them."""
     report["train_candidates"] = outside.run_job("train_candidates")
     report["candidates"] = outside.count("SELECT COUNT(*) FROM argo.current_candidates")
     report["users_with_candidates"] = outside.count("SELECT COUNT(DISTINCT user_id) FROM argo.current_candidates")
     if not report["candidates"]:
         raise StageError("the job wrote no candidates", "run: make job NAME=train_candidates")
-    report["relate_products"] = outside.run_job("relate_products")
     report["publish_serving"] = outside.run_job("publish_serving")
 
 

@@ -7,7 +7,7 @@ reads them from Secret Manager, by grants of its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -39,12 +39,13 @@ class Surroundings:
 
 @dataclass(frozen=True, kw_only=True)
 class FunctionArgs:
-    """`addresses`: the URL of each function that this one calls."""
+    """`addresses`: the URL of each function that this one calls. `clients`: who from outside calls it as a service."""
 
     around: Surroundings
     function: Function
     account: gcp.serviceaccount.Account
     addresses: Mapping[str, pulumi.Output[str]]
+    clients: Sequence[gcp.serviceaccount.Account] = ()
 
 
 class FunctionService(pulumi.ComponentResource):
@@ -143,6 +144,9 @@ def _make_container(args: FunctionArgs) -> gcp.cloudrunv2.ServiceTemplateContain
     around, function = args.around, args.function
     variables = describe_environment(around, function, args.addresses)
     variables |= {"FUNCTION_TARGET": function.target, "FUNCTION_SOURCE": "functions/main.py"}
+    if args.clients:
+        emails = [client.email for client in args.clients]
+        variables["ARGO_TRUSTED_CALLERS"] = pulumi.Output.all(*emails).apply(",".join)
     return gcp.cloudrunv2.ServiceTemplateContainerArgs(
         image=around.image,
         ports=gcp.cloudrunv2.ServiceTemplateContainerPortsArgs(container_port=8080),

@@ -1,4 +1,5 @@
-"""Service accounts: one per function and job, one per pushed function for Pub/Sub, one per job that has a schedule.
+"""Service accounts: one per function and job, one per pushed function for Pub/Sub, one per job that has a schedule, one per
+client from outside.
 
 No account has a key, and none has a right of its own here: `grants.py`, `subscriptions.py` and `jobs.py` give those.
 """
@@ -37,6 +38,9 @@ class Identities(pulumi.ComponentResource):
         self.pushers = {name: self._make("push", name, "delivers messages to") for name in find_pushed(topology)}
         self.starters = {
             entry.name: self._make("start", entry.name, "starts the job") for entry in topology.jobs if entry.schedule
+        }
+        self.clients = {
+            entry.name: self._make("client", entry.name, "calls from outside as") for entry in topology.clients
         }
         self.register_outputs({})
 

@@ -201,6 +201,7 @@ class StackBuilder:
                 function=function,
                 account=identities.own[function.name],
                 addresses={name: find_address(name) for name in function.calls},
+                clients=[identities.clients[one.name] for one in self._topology.clients if function.name in one.calls],
             )
             services[function.name] = FunctionService(f"function-{function.name}", args, self._after()).service
         for job in self._topology.jobs:

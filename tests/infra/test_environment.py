@@ -64,6 +64,15 @@ def test_no_emulator_and_no_reserved_variable_reaches_the_cloud(graph: Graph) ->
         assert not any(name.endswith("_EMULATOR_HOST") for name in variables)
 
 
+def test_who_may_ask_for_anybody_is_the_topologys(graph: Graph) -> None:
+    """A shop's backend that is kept out for want of a variable; or a function that trusts whom nobody named."""
+    for name, variables in told(graph).items():
+        clients = [one.name for one in NAMED.clients if name in one.calls]
+        emails = [f"{account_id('client', one)}@{graph.project}.iam.gserviceaccount.com" for one in clients]
+        assert variables.get("ARGO_TRUSTED_CALLERS", "") == ",".join(emails)
+    assert {one for client in NAMED.clients for one in client.calls} == {"recommend"}
+
+
 def test_addresses_have_the_laptops_names() -> None:
     assert all(url_variable(entry.name) == environment.url_variable(entry.name) for entry in NAMED.functions)
 

@@ -19,6 +19,7 @@ BAG = Item(
     links=[
         Link(relation=Relation.BOUGHT, count=14, from_id="bunting", from_name="PARTY BUNTING"),
         Link(relation=Relation.VIEWED, count=3, from_id="teapot", from_name="Teapot No. 2"),
+        Link(relation=Relation.THEN, count=6, from_id="candle", from_name="TEA CANDLE"),
     ],
 )
 LAMP = Item(product_id="lamp", name="DESK LAMP", score=0.5)
@@ -32,7 +33,7 @@ ITEMS = [BAG, LAMP, CUP]
 
 def check(reason: str, *evidence: str, product: str = "bag", language: str = "en") -> str:
     chosen = ChosenProduct(
-        product_id=product, reason=reason, evidence=list(evidence or ("c1", "c1.1", "c1.2", "r1", "r2"))
+        product_id=product, reason=reason, evidence=list(evidence or ("c1", "c1.1", "c1.2", "c1.3", "r1", "r2"))
     )
     return find_problem(chosen, ITEMS, gather_evidence(ITEMS, RECENT), wording.load()[language])
 
@@ -43,6 +44,7 @@ def check(reason: str, *evidence: str, product: str = "bag", language: str = "en
         "JUMBO BAG RED goes well with PARTY BUNTING.",
         "You bought PARTY BUNTING, and others ordered it together with JUMBO BAG RED in 14 orders.",
         "Others looked at JUMBO BAG RED with Teapot No. 2 in 3 visits.",
+        "Others chose JUMBO BAG RED after TEA CANDLE, 6 times.",
         "Because you viewed Teapot No. 2 recently. We think the jumbo bag red is a good match!",
     ],
 )
@@ -66,6 +68,8 @@ def test_what_the_evidence_says_may_be_said(reason: str) -> None:
         ("JUMBO BAG RED is waterproof.", "waterproof"),
         ("You bought Teapot No. 2, and JUMBO BAG RED goes with it.", "ordered"),
         ("You bought JUMBO BAG RED.", "Teapot|JUMBO|ordered"),
+        ("Others chose JUMBO BAG RED after Teapot No. 2.", "Teapot"),
+        ("Others bought JUMBO BAG RED after TEA CANDLE.", "TEA CANDLE"),
         ("Others bought JUMBO BAG RED together with Teapot No. 2.", "Teapot"),
         ("JUMBO BAG RED is popular.", "popular"),
         ("People of your taste chose JUMBO BAG RED.", "taste"),
@@ -108,6 +112,8 @@ def test_only_what_is_cited_counts() -> None:
         ("구매하신 PARTY BUNTING와 잘 어울리는 JUMBO BAG RED 상품입니다.", ""),
         ("다른 고객님들이 PARTY BUNTING과 함께 14번 주문한 JUMBO BAG RED 상품을 추천합니다.", ""),
         ("다른 고객님들이 PARTY BUNTING과 함께 15번 주문한 JUMBO BAG RED 상품을 추천합니다.", "15"),
+        ("다른 고객님들이 TEA CANDLE 다음으로 6번 선택한 JUMBO BAG RED 상품입니다.", ""),
+        ("다른 고객님들이 PARTY BUNTING 다음으로 선택한 JUMBO BAG RED 상품입니다.", "PARTY"),
         ("오늘만 할인하는 JUMBO BAG RED 상품입니다.", "오늘만"),
         ("구매하신 Teapot No. 2와 잘 어울리는 상품입니다.", "ordered"),
         ("JUMBO BAG RED 상품은 인기 상품입니다.", "인기"),

@@ -11,10 +11,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from google.api_core.exceptions import ServiceUnavailable
 
 from agents.recommender import experiments
-from agents.recommender.bounds import Bound
+from agents.recommender.bounds import Bound, Unavailable
 from agents.recommender.candidates import Candidate
+from agents.recommender.items import Source
 from agents.recommender.paths import Relevance
 from agents.recommender.ranking import rank_items
 from agents.recommender.rules import Rules
@@ -45,8 +47,8 @@ BAG = {
     "name": "JUMBO BAG",
     "score": 0.5,
     "links": [
-        {"fromId": "b", "fromName": "BUNTING", "together": 15, "orders": 14},
-        {"fromId": "t", "fromName": "TEAPOT", "together": 1, "orders": 0},
+        {"fromId": "b", "fromName": "BUNTING", "kind": "BOUGHT_WITH", "count": 14},
+        {"fromId": "t", "fromName": "TEAPOT", "kind": "VIEWED_WITH", "count": 1},
     ],
 }
 BUNTING = {"productId": "b", "name": "BUNTING", "type": "order_completed"}
@@ -181,11 +183,29 @@ def test_without_a_graph_stage_1_decides_and_the_graph_rests() -> None:
     """Prevents: no recommendation at all because one store is down, or a slow one each time."""
     graph = FakeGraph(error=GraphUnavailable("down"))
     ports = make_ports(graph=graph)
-    choice = choose(ports)
+    choice = choose(ports, use_model=False)
     assert choice.item.product_id == "p1"
     assert choice.reason == "Chosen by people whose taste is like yours."
+    assert choice.degraded == [Source.SERVING, Source.GRAPH]
     choose(ports)
     assert len(graph.asked) == 1
+
+
+def test_without_bigquery_paths_decide_and_without_anything_it_says_try_again() -> None:
+    """Prevents: a page that waits for the client's own ten minutes of retries, or an answer made of nothing."""
+    broken = FakeWarehouse(error=ServiceUnavailable("down"))
+    choice = choose(make_ports(warehouse=broken), use_model=False)
+    assert (choice.item.product_id, choice.degraded) == ("p2", [Source.SERVING, Source.WAREHOUSE])
+    assert msgspec.json.decode(choice.to_row().evidence or "")["degraded"] == ["serving", "warehouse"]
+    with pytest.raises(Unavailable):
+        choose(make_ports(warehouse=broken, graph=FakeGraph(error=GraphUnavailable("down"))))
+
+
+def test_an_answer_says_that_the_model_did_not_choose() -> None:
+    """Prevents: a shop that believes its model chooses, while nobody has answered for days."""
+    assert Source.MODEL in choose(make_ports(ModelUnavailable("429"))).degraded
+    assert Source.MODEL not in choose(make_ports(GOOD)).degraded
+    assert Source.MODEL not in choose(make_ports(ModelUnavailable("429")), use_model=False).degraded
 
 
 def test_a_stranger_gets_what_is_popular() -> None:
