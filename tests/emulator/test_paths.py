@@ -42,7 +42,9 @@ class DriverGraph:
     def read(self, statement: str, parameters: Mapping[str, Any] = MappingProxyType({})) -> list[dict[str, Any]]:
         """The rows."""
         query = Query(statement)  # pyright: ignore[reportArgumentType]  # ours are files
-        return [row.data() for row in self._driver.execute_query(query, dict(parameters), database_=self._database).records]
+        return [
+            row.data() for row in self._driver.execute_query(query, dict(parameters), database_=self._database).records
+        ]
 
     write = read
 

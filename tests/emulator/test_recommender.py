@@ -64,8 +64,7 @@ def shop(cloud: LaptopCloud, warehouse: bigquery.Client) -> str:
     baskets = [[BUNTING, BAG]] * 8 + [[BUNTING, LAMP]] * 2 + [[BUNTING]] + [[TEAPOT]] * 3
     rows = [make_order(f"shop{number}", f"person{number}", basket) for number, basket in enumerate(baskets)]
     insert(warehouse, rows)
-    run_job(cloud, "sync_graph")
-    for job in ("relate_products", "train_candidates", "publish_serving"):
+    for job in ("find_relations", "sync_graph", "train_candidates", "publish_serving"):
         run_job(cloud, job)
     return f"{RUN}-person10"
 
@@ -226,12 +225,7 @@ def test_the_neighbourhood_of_a_person_is_what_goes_with_their_products(
 ) -> None:
     """Prevents: a summary whose neighbourhood a real server refuses, so that it is always empty and nobody notices."""
     database = cloud.env["NEO4J_DATABASE"]
-    relation = {
-        "fromId": BUNTING,
-        "toId": BAG,
-        "score": 2.0,
-        "support": 8,
-    }  # eight baskets are too few for relate_products
+    relation = {"fromId": BUNTING, "toId": BAG, "score": 2.0, "support": 8}  # eight baskets may be too few to be found
     merge = statement("merge_relations").replace(":RELATION", ":BOUGHT_WITH")
     graph.execute_query(
         Query(merge),  # pyright: ignore[reportArgumentType]  # ours are files
