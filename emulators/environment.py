@@ -15,8 +15,10 @@ from pathlib import Path
 
 from emulators.ports import HOST
 from emulators.processes import MARK
+from schemas.topology import key_secret
 
 PROJECT = "argo-local"
+GATEWAY = "llm"
 OWNED = "ARGO_LAPTOP_SERVICES"
 """In local.env: the stores that the cloud started itself. Their addresses are no longer the user's own choice."""
 EXTERNAL = {
@@ -53,19 +55,19 @@ class Credentials:
     """Random values of one cloud, and the two that may come from outside."""
 
     write_key: str = field(default_factory=lambda: f"argo-{secrets.token_urlsafe(18)}", repr=False)
-    gateway_key: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
     smtp_user: str = "argo"
     smtp_password: str = field(default_factory=lambda: secrets.token_urlsafe(18), repr=False)
     graph_password: str = field(default_factory=lambda: secrets.token_urlsafe(18), repr=False)
     gemini_key: str = field(default="scripted-stand-in", repr=False)
     link_key: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
 
-    def secret_values(self) -> dict[str, str]:
-        """The value of each secret of the topology."""
+    def secret_values(self, callers: Iterable[str]) -> dict[str, str]:
+        """The value of each secret of the topology; each of the model gateway's callers gets a new key of its own."""
+        keys = {caller: secrets.token_urlsafe(32) for caller in callers}
         return {
+            **{key_secret(GATEWAY, caller): key for caller, key in keys.items()},
             "collect-write-keys": json.dumps({self.write_key: "laptop"}),
-            "llm-gateway-key": self.gateway_key,
-            "llm-agent-keys": json.dumps({self.gateway_key: "agents"}),
+            "llm-agent-keys": json.dumps({key: caller for caller, key in keys.items()}),
             "gemini-api-key": self.gemini_key,
             "anthropic-api-key": "none",
             "openai-api-key": "none",

@@ -98,8 +98,8 @@ class Supervisor:
         directory = self._settings.directory
         processes.kill_survivors(directory)  # of a supervisor that was killed where the kernel does not clean up
         _clear(self._settings)
-        text = self._settings.topology.read_text(encoding="utf-8")
-        plan = make_plan(self._settings, topology.parse(text), ports)
+        known = topology.parse(self._settings.topology.read_text(encoding="utf-8"))
+        plan = make_plan(self._settings, known, ports)
         from emulators.identity import write_service_account
 
         credentials = directory / "credentials.json"
@@ -107,7 +107,8 @@ class Supervisor:
         write_service_account(credentials, environment.PROJECT, token_uri)
         for path, email in plan.accounts.items():
             write_service_account(path, environment.PROJECT, token_uri, email)
-        write_private(directory / "secrets.json", json.dumps(plan.credentials.secret_values()))
+        values = plan.credentials.secret_values(known.callers(environment.GATEWAY))
+        write_private(directory / "secrets.json", json.dumps(values))
         self.state.environment = plan.environment
         for service in plan.services:
             health = Health(endpoint=service.endpoint, note=service.note, kind=service.kind)

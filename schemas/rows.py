@@ -297,14 +297,16 @@ class LlmUsage(Row, frozen=True, kw_only=True):
 
     call_id: Annotated[Id, Meta(description="One call; the key for de-duplication")]
     called_at: Annotated[datetime, Meta(tz=True, description="When it was done")]
-    caller: Annotated[str, Meta(description="Who holds the gateway key")]
+    caller: Annotated[str, Meta(description="Whose the gateway key is: an agent, or a function without one")]
     prompt: Annotated[str, Meta(description="Name and version of the prompt file")]
     model: Annotated[str, Meta(description="The version that answered")]
     status: Annotated[str, Meta(description="ok, repaired, or the error's name")]
     input_tokens: Annotated[int, Meta(description="Tokens of prompts and data, all attempts together")]
     output_tokens: Annotated[int, Meta(description="Tokens of the answers, all attempts together")]
     latency_ms: Annotated[int, Meta(description="Milliseconds from request to checked answer")]
-    agent: Annotated[str, Meta(description="What the caller calls itself")] | None = None
+    agent: Annotated[str, Meta(description="The same as caller: what a key proves, not what a request says")] | None = (
+        None
+    )
     task_id: Annotated[Id, Meta(description="The task that it was made for")] | None = None
     cached_tokens: Annotated[int, Meta(description="Input tokens that the provider had in its cache")] | None = None
     cost_usd: Annotated[Decimal, Meta(description="Cost of all attempts, at the registry's prices")] | None = None

@@ -236,17 +236,29 @@ class Topology(_Entry, frozen=True, kw_only=True):
         """The agent of that name; KeyError when there is none."""
         return _find(name, self.agents)
 
+    def callers(self, function: str) -> dict[str, str]:
+        """Who may call a function: each caller's function or job, and its name, which is the agent's where it hosts one."""
+        agents = {agent.function: agent.name for agent in self.agents}
+        calling = [access.name for access in (*self.functions, *self.jobs) if function in access.calls]
+        return {name: agents.get(name, name) for name in calling}
+
     def access(self, name: str) -> Function | Job:
         """The function or job of that name; KeyError when there is none."""
         return _find(name, [*self.functions, *self.jobs])
 
 
 Named = TypeVar("Named", Function, Agent, Function | Job)
+Holder = TypeVar("Holder", Function, Job)
 
 
 def bucket_id(project: str, name: str) -> str:
     """The globally unique name of a bucket of the topology."""
     return f"{project}-{name}"
+
+
+def key_secret(function: str, caller: str) -> str:
+    """The secret that holds the key which a function or job shows to a keyed function."""
+    return f"{function}-key-{caller}"
 
 
 def account_id(prefix: str, name: str) -> str:
@@ -272,7 +284,7 @@ def parse(text: str) -> Topology:
     from schemas.topology_rules import find_problems
 
     try:
-        topology = add_agents(msgspec.convert(yaml.safe_load(text), Topology))
+        topology = add_keys(add_agents(msgspec.convert(yaml.safe_load(text), Topology)))
     except (yaml.YAMLError, msgspec.ValidationError) as error:
         raise TopologyError(f"topology.yaml: {error}") from error
     problems = list(find_problems(topology))
@@ -296,6 +308,28 @@ def add_agents(topology: Topology) -> Topology:
         functions=[*topology.functions, *(_make_function(agent, defaults) for agent in new)],
         subscriptions=[*topology.subscriptions, *(_make_subscription(agent, defaults) for agent in new)],
     )
+
+
+def add_keys(topology: Topology) -> Topology:
+    """The topology with a secret for each caller of a keyed function, which that caller alone may read."""
+    doors = {function.name for function in topology.functions if function.keyed}
+    made = [
+        Secret(name=key_secret(door, access.name), description=f"The key that {access.name} shows to {door}")
+        for access in (*topology.functions, *topology.jobs)
+        for door in access.calls
+        if door in doors
+    ]
+    return msgspec.structs.replace(
+        topology,
+        secrets=[*topology.secrets, *made],
+        functions=[_give_keys(function, doors) for function in topology.functions],
+        jobs=[_give_keys(job, doors) for job in topology.jobs],
+    )
+
+
+def _give_keys(access: Holder, doors: set[str]) -> Holder:
+    keys = [key_secret(door, access.name) for door in access.calls if door in doors]
+    return msgspec.structs.replace(access, secrets=[*access.secrets, *keys]) if keys else access
 
 
 def _name_function(agent: Agent) -> Agent:

@@ -33,9 +33,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """Whom a call is for, as the row says it."""
+    """What a call is about, as the row says it."""
 
-    agent: str
     prompt: str
     task_id: str | None
     asked_model: str
@@ -115,7 +114,7 @@ class Account:
             input_tokens=self.input_tokens,
             output_tokens=self.output_tokens,
             latency_ms=round((time.monotonic() - self._started) * 1000),
-            agent=self._subject.agent,
+            agent=self._terms.caller,
             task_id=self._subject.task_id,
             cached_tokens=self.cached_tokens,
             cost_usd=Decimal(self.nano_usd) / NANO,

@@ -17,7 +17,8 @@ from agents.gateway.errors import GatewayError
 from agents.gateway.models import Model
 from agents.gateway.plans import Terms
 from agents.prompts import PROMPTS, Prompt
-from agents.tools.models import Rejected, ToolExchange
+from agents.tools.models import FUNCTION, Rejected, ToolExchange
+from schemas import topology
 from schemas.rows import Id
 
 MAX_EXCHANGES = 12
@@ -25,20 +26,22 @@ Address = Annotated[str, Meta(pattern=r"^gs://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]/
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """The body of POST /v1/generate and /v1/stream. `agent` is what the caller calls itself; who it is, its key says."""
+    """The body of POST /v1/generate and /v1/stream. Who asks is not in it, because the key says so; an `agent` that is
+    somebody else is refused."""
 
-    agent: Annotated[str, Meta(min_length=1, max_length=100)]
     prompt: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*@[0-9]+$")]
     data: dict[Annotated[str, Meta(pattern="^[a-z][a-z_]*$")], Any]
     task_id: Id | None = None
     model: str | None = None
+    agent: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
     images: list[Address] = []
     history: Annotated[list[ToolExchange], Meta(max_length=MAX_EXCHANGES)] = []
     rejected: Rejected | None = None
 
 
 def find_caller(authorization: str, keys: Mapping[str, str]) -> str:
-    """The name behind a bearer key; every key is compared in constant time.
+    """Who holds a bearer key: the agent that the key's function hosts, else the holder's own name. Every key is compared
+    in constant time.
 
     Raises:
         GatewayError: 401, when the key is none of ours.
@@ -47,15 +50,18 @@ def find_caller(authorization: str, keys: Mapping[str, str]) -> str:
     found = [name for key, name in keys.items() if hmac.compare_digest(key.encode(), given)]
     if not authorization.startswith("Bearer ") or not given or not found:
         raise GatewayError(401, "unknown key", "send Authorization: Bearer <a key of the secret llm-agent-keys>")
-    return found[0]
+    return topology.load().callers(FUNCTION).get(found[0], found[0])
 
 
-def find_terms(caller: str) -> Terms:
-    """The caller's plan.
+def find_terms(caller: str, call: Call) -> Terms:
+    """The plan of the key's holder.
 
     Raises:
-        GatewayError: 403, when it has none.
+        GatewayError: 403, it has none, or the call says that it is somebody else's.
     """
+    if call.agent not in (None, caller):
+        fix = f"leave agent out, or use the key of {call.agent}"
+        raise GatewayError(403, f"the key is {caller}'s, and the call says that it is {call.agent}'s", fix)
     terms = plans.load().get(caller)
     if terms is None:
         raise GatewayError(403, f"{caller} has no plan", "add it under callers in agents/gateway/plans.yaml")
@@ -87,7 +93,7 @@ def parse_call(body: bytes) -> Call:
     try:
         call = msgspec.json.decode(body, type=Call)
     except msgspec.MsgspecError as error:
-        raise GatewayError(400, str(error), "send {agent, taskId?, prompt: name@version, data, model?}") from error
+        raise GatewayError(400, str(error), "send {prompt: name@version, data, taskId?, model?}") from error
     prompt = PROMPTS.get(call.prompt)
     if prompt is None:
         raise GatewayError(400, f"unknown prompt {call.prompt}", f"use one of {', '.join(sorted(PROMPTS))}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,8 @@ import yaml
 from msgspec import Meta
 
 from agents.gateway import models
+from agents.tools.models import FUNCTION
+from schemas import topology
 
 PATH = Path(__file__).with_name("plans.yaml")
 Count = Annotated[int, Meta(ge=0)]
@@ -49,17 +52,18 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
 class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     plans: dict[str, Plan]
-    callers: dict[str, Entry]
+    default: Entry | None = None
+    callers: dict[str, Entry] = {}
 
 
 @cache
 def load() -> dict[str, Terms]:
     """The terms of every caller by its name."""
-    return parse(PATH.read_text(encoding="utf-8"))
+    return parse(PATH.read_text(encoding="utf-8"), topology.load().callers(FUNCTION).values())
 
 
-def parse(text: str) -> dict[str, Terms]:
-    """Read a file of plans.
+def parse(text: str, known: Iterable[str] = ()) -> dict[str, Terms]:
+    """Read a file of plans; `known` are the callers that have the default one without a line of their own.
 
     Raises:
         msgspec.ValidationError: naming the path of the first wrong value.
@@ -72,9 +76,11 @@ def parse(text: str) -> dict[str, Terms]:
         for model in plan.models
         if model not in models.load()
     ]
+    default = {"default": file.default} if file.default else {}
+    entries = {f"callers.{caller}": entry for caller, entry in file.callers.items()} | default
     problems += [
-        f"callers.{caller} names the plan {name!r}, which is not under plans"
-        for caller, entry in file.callers.items()
+        f"{where} names the plan {name!r}, which is not under plans"
+        for where, entry in entries.items()
         for name in (entry.plan, entry.shadow)
         if name is not None and name not in file.plans
     ]
@@ -86,5 +92,6 @@ def parse(text: str) -> dict[str, Terms]:
             plan=file.plans[entry.plan],
             shadow=file.plans[entry.shadow] if entry.shadow else None,
         )
-        for caller, entry in file.callers.items()
+        for caller, entry in (dict.fromkeys(known, file.default) | file.callers).items()
+        if entry
     }

@@ -111,9 +111,9 @@ async def stream(call: Call, caller: str, ports: Ports) -> AsyncIterator[str | M
 
 
 def _begin(call: Call, caller: str, ports: Ports) -> Job:
-    terms = find_terms(caller)
+    terms = find_terms(caller, call)
     chain = choose_models(call.model or ports.default_model, terms)
-    subject = Subject(agent=call.agent, prompt=call.prompt, task_id=call.task_id, asked_model=chain[0].id)
+    subject = Subject(prompt=call.prompt, task_id=call.task_id, asked_model=chain[0].id)
     account = Account(subject, terms, ports.quotas, ports.now)
     until = time.monotonic() + ports.call_seconds
     return Job(call=call, prompt=PROMPTS[call.prompt], chain=chain, account=account, until=until)

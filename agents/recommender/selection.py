@@ -23,7 +23,6 @@ from agents.tools.models import ModelAnswer, ModelGateway, ModelRefused, ModelRe
 from agents.tools.settings import SettingsError
 
 PROMPT = "choose_product@2"
-AGENT = "RecommendationAgent"
 TEMPLATE = "template"
 MODEL_SECONDS = 8.0  # a chat model takes 1 to 4 s for so short an answer; a repair doubles it
 TRIES = 2  # the answer, and one repair
@@ -117,9 +116,7 @@ def _make_request(
     }
     if rejected:
         told["rejected"] = rejected
-    return ModelRequest(
-        agent=AGENT, prompt=PROMPT, task_id=context.task_id, data={"candidates": candidates, "context": told}
-    )
+    return ModelRequest(prompt=PROMPT, task_id=context.task_id, data={"candidates": candidates, "context": told})
 
 
 def _is_about(fact: Evidence, item: Item) -> bool:

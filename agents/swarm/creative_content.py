@@ -48,7 +48,6 @@ class CreativeContentAgent(ModelAgent):
     def _ask_model(self, task: Task, context: ContextSummary, product: ChosenProduct) -> Email:
         answer = self.gateway.generate(
             ModelRequest(
-                agent=self.name,
                 task_id=task.whole_id or None,
                 prompt=PROMPT,
                 data={

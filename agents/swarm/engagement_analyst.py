@@ -102,7 +102,6 @@ def _begin(task: Task, toolbox: Toolbox) -> ModelRequest:
     images: list[str] = [uri for uri in given if isinstance(uri, str)] if isinstance(given, list) else []
     tickets = toolbox.run(ToolCall(name="query_warehouse", arguments={"sql": TICKETS_SQL}))
     return ModelRequest(
-        agent=EngagementAnalystAgent.name,
         prompt=PROMPT,
         task_id=task.whole_id or None,
         images=images[:MAX_IMAGES],

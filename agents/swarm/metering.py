@@ -15,8 +15,6 @@ from agents.errors import StepFailed
 from agents.tools.models import ModelAnswer, ModelGateway, ModelRequest
 from schemas.messages import Spent
 
-CEILING_USD_PER_TOKEN = 30 / 1_000_000  # above every model's price for output (Vertex AI's price list, read 2026-11)
-
 
 @dataclass
 class Measured:
@@ -80,7 +78,6 @@ class MeteredGateway:
 
 
 def price(answer: ModelAnswer) -> Spent:
-    """What an answer has cost, as the gateway says; where it does not say, at the ceiling, so that a budget always holds."""
+    """What an answer has cost, as the gateway says."""
     usage = answer.usage
-    tokens = usage.input_tokens + usage.output_tokens
-    return Spent(tokens=tokens, usd=usage.usd or tokens * CEILING_USD_PER_TOKEN)
+    return Spent(tokens=usage.input_tokens + usage.output_tokens, usd=usage.usd)

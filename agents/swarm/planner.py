@@ -74,7 +74,7 @@ class PlannerAgent(ModelAgent):
         return to_json(conclusion)
 
     def _ask(self, task: Task, prompt: str, data: dict[str, Any], shape: type[Any]) -> Any:
-        request = ModelRequest(agent=self.name, task_id=task.whole_id or None, prompt=prompt, data=data)
+        request = ModelRequest(task_id=task.whole_id or None, prompt=prompt, data=data)
         try:
             return msgspec.convert(self.gateway.generate(request).output, shape)
         except (ModelRefused, msgspec.ValidationError) as error:

@@ -80,7 +80,6 @@ class SecurityGuardianAgent(ModelAgent):
             "moment": {"kind": task.moment.kind, **task.moment.data},
         }
         request = ModelRequest(
-            agent=self.name,
             task_id=task.whole_id or None,
             prompt=PROMPT,
             data={"message": message, "evidence": known},

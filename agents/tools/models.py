@@ -20,6 +20,7 @@ from schemas import topology
 if TYPE_CHECKING:
     from httpx import Client, Response
 
+FUNCTION = "llm"
 PATH = "/v1/generate"
 WAIT_SECONDS = 30.0  # the gateway gives a model 20 s
 
@@ -56,13 +57,12 @@ class Rejected(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class ModelRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """What an agent asks: a prompt by `name@version`, and its data blocks by name.
+    """What an agent asks: a prompt by `name@version`, and its data blocks by name. Who asks, its key says.
 
     `images` are gs:// addresses; `history` holds the calls of tools so far, for a prompt that has tools; `rejected` is
     the last answer when another one is asked for.
     """
 
-    agent: str
     prompt: str
     data: dict[str, Any]
     images: list[str] = []
@@ -73,11 +73,11 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel", om
 
 
 class ModelUsage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Tokens of one answer, and what they cost; unset: the gateway does not say."""
+    """Tokens of one answer, and what they cost by the gateway's registry, the only list of prices."""
 
     input_tokens: int = 0
     output_tokens: int = 0
-    usd: float | msgspec.UnsetType = msgspec.UNSET
+    usd: float = 0.0
 
 
 class ModelAnswer(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -114,7 +114,7 @@ class HttpGateway:
         import httpx
         from google.auth.exceptions import GoogleAuthError
 
-        key = secret_manager().read("llm-gateway-key")
+        key = secret_manager().read(topology.key_secret(FUNCTION, settings().service))
         # The first is for the function, which knows whose key it is; the second for API Gateway before it.
         headers = {"authorization": f"Bearer {key}", "x-api-key": key, "content-type": "application/json"}
         try:
@@ -162,7 +162,7 @@ def http_gateway() -> HttpGateway:
 def _client() -> Client:
     import httpx
 
-    if "llm" not in topology.load().access(settings().service).calls:
+    if FUNCTION not in topology.load().access(settings().service).calls:
         raise PermissionError(f"{settings().service} may not call the gateway; topology.yaml grants it")
     url = require(settings().llm_url, "ARGO_LLM_URL")
     # Behind API Gateway the function is not where the request goes first, and its name is another.

@@ -35,7 +35,6 @@ MODEL = "gemini-3.5-flash-lite"
 CALLERS = 50
 SECRETS = {"llm-agent-keys": json.dumps({"free-key": "free", "limited-key": "limited"}), "gemini-api-key": "stand-in"}
 BODY = {
-    "agent": "bench",
     "prompt": "review_message@1",
     "model": MODEL,
     "data": {"message": {"subject": "s", "text": "hello " * 100}},

@@ -150,7 +150,7 @@ class TestEnvironment:
     def test_no_log_holds_a_secret(self, stub_cloud: LaptopCloud) -> None:
         """Prevents: a password in a log that somebody pastes into an issue."""
         values = json.loads((stub_cloud.directory / "secrets.json").read_text())
-        secrets = {stub_cloud.env["NEO4J_PASSWORD"], stub_cloud.env["ARGO_WRITE_KEY"], values["llm-gateway-key"]}
+        secrets = {stub_cloud.env["NEO4J_PASSWORD"], stub_cloud.env["ARGO_WRITE_KEY"], values["link-signing-keys"]}
         logs = list((stub_cloud.directory / "logs").iterdir())
         assert len(logs) > 10
         for log in logs:

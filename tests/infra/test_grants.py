@@ -123,7 +123,6 @@ def test_a_function_added_to_the_topology_is_deployed_with_its_grants() -> None:
             "description": "LocalWeatherAgent",
             "publishes": ["agent-results"],
             "stores": ["warehouse", "blackboard"],
-            "secrets": ["llm-gateway-key"],
             "reads_buckets": ["archive"],
             "calls": ["llm"],
         }

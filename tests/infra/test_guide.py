@@ -60,9 +60,12 @@ def test_configuration_keys_exist() -> None:
 
 def test_every_secret_is_filled_and_explained() -> None:
     names = {secret.name for secret in NAMED.secrets}
-    assert find(r"gcloud secrets versions add (\S+)") == names
+    loops = {tuple(words.split()) for words in find(r"for CALLER in (.*?); do")}
+    assert [set(loop) for loop in loops] == [set(NAMED.callers("llm"))], "every loop is over every caller"
+    added = find(r"gcloud secrets versions add ([^\s;]+)") - {"llm-key-$CALLER"}
+    assert added | {topology.key_secret("llm", caller) for loop in loops for caller in loop} == names
     assert all(f"| `{name}` |" in GUIDE for name in names)
-    assert find(r"--secret=(\S+)") <= names
+    assert find(r"--secret=([^\s)]+)") - {"llm-key-$CALLER"} <= names
 
 
 def test_names_in_commands_are_the_topologys() -> None:

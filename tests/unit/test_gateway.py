@@ -31,7 +31,8 @@ from schemas.rows import LlmUsage
 
 KEY = "agent-key-1"
 MODEL = "gemini-3.5-flash-lite"  # it has no fallback
-REVIEW = Call(agent="SecurityGuardianAgent", prompt="review_message@1", data={"message": {"text": "hi"}}, task_id="t1")
+CALLER = "SecurityGuardianAgent"
+REVIEW = Call(prompt="review_message@1", data={"message": {"text": "hi"}}, task_id="t1")
 GOOD = '{"approved": true, "reasons": []}'
 BUSY = ProviderError("503 UNAVAILABLE", status=503, retryable=True)
 
@@ -71,7 +72,7 @@ def make_ports(
 
 
 def generate_now(ports: World, call: Call = REVIEW) -> client_side.ModelAnswer:
-    return asyncio.run(service.generate(call, "agents", ports))
+    return asyncio.run(service.generate(call, CALLER, ports))
 
 
 def test_a_call_is_answered_in_the_prompts_shape_and_recorded() -> None:
@@ -80,7 +81,7 @@ def test_a_call_is_answered_in_the_prompts_shape_and_recorded() -> None:
     answer = generate_now(ports)
     assert (answer.output, answer.model) == ({"approved": True, "reasons": []}, "fake-001")
     row = ports.row()
-    assert (row.caller, row.agent, row.task_id, row.prompt) == ("agents", REVIEW.agent, "t1", "review_message@1")
+    assert (row.caller, row.agent, row.task_id, row.prompt) == (CALLER, CALLER, "t1", "review_message@1")
     assert (row.model, row.status, row.input_tokens, row.output_tokens) == ("fake-001", "ok", 10, 5)
 
 
@@ -234,7 +235,7 @@ def test_the_default_model_is_in_the_registry_and_retirements_are_found() -> Non
 @pytest.fixture
 def provider(monkeypatch: pytest.MonkeyPatch) -> FakeProvider:
     fake = FakeProvider(GOOD)
-    values = {"llm-agent-keys": json.dumps({"other": "somebody", KEY: "agents"})}
+    values = {"llm-agent-keys": json.dumps({"other": "somebody", KEY: "agent-security-guardian"})}
     monkeypatch.setattr(secrets, "secret_manager", lambda: secrets.FakeSecrets(values))
     monkeypatch.setattr(bus, "pubsub", FakeBus)
     monkeypatch.setattr(providers, "find_provider", lambda _name: fake)  # pyright: ignore[reportUnknownArgumentType, reportUnknownLambdaType]
@@ -256,7 +257,7 @@ def client(provider: FakeProvider) -> Iterator[TestClient]:
 
 
 def _body(**changes: Any) -> dict[str, Any]:
-    return {"agent": "A", "prompt": "review_message@1", "data": {"message": {"text": "secret words"}}, **changes}
+    return {"prompt": "review_message@1", "data": {"message": {"text": "secret words"}}, **changes}
 
 
 def _headers(key: str = KEY) -> dict[str, str]:
@@ -320,6 +321,22 @@ def test_a_wrong_request_is_told_what_to_fix(
     assert answer.status_code == 400
     assert words in answer.json()["error"]
     assert answer.json()["fix"]
+    assert not provider.asked
+
+
+def test_a_caller_is_whom_its_key_says(client: TestClient, provider: FakeProvider) -> None:
+    """Prevents: one agent that talks in the name, and on the bill, of another."""
+    answer = client.post("/v1/generate", json=_body(agent="PlannerAgent"), headers=_headers())
+    assert answer.status_code == 403
+    assert answer.json()["error"] == f"the key is {CALLER}'s, and the call says that it is PlannerAgent's"
+    assert not provider.asked
+    assert client.post("/v1/generate", json=_body(agent=CALLER), headers=_headers()).status_code == 200
+
+
+def test_a_key_without_a_plan_gets_nothing(client: TestClient, provider: FakeProvider) -> None:
+    """Prevents: a caller that topology.yaml and plans.yaml do not know, and that is served by default."""
+    answer = client.post("/v1/generate", json=_body(), headers=_headers("other"))
+    assert (answer.status_code, answer.json()["error"]) == (403, "somebody has no plan")
     assert not provider.asked
 
 

@@ -17,7 +17,7 @@ from agents.gateway.questions import FakeProvider, ProviderError, Question, Repl
 from agents.gateway.quotas import FakeQuotas
 from agents.gateway.service import CALL_SECONDS, generate
 from agents.tools.settings import settings
-from tests.unit.test_gateway import BUSY, GOOD, REVIEW, World, make_ports
+from tests.unit.test_gateway import BUSY, CALLER, GOOD, REVIEW, World, make_ports
 
 FLASH, LITE = "gemini-3.8-flash", "gemini-3.5-flash-lite"
 ON_FLASH = msgspec.structs.replace(REVIEW, model=FLASH)
@@ -37,17 +37,17 @@ class Split(FakeProvider):
         return Reply(text=GOOD, model_version=question.model, input_tokens=1000, output_tokens=100)
 
 
-def _refusal(ports: World, caller: str = "agents") -> GatewayError:
+def _refusal(ports: World, caller: str = CALLER) -> GatewayError:
     with pytest.raises(GatewayError) as refused:
         asyncio.run(generate(ON_FLASH, caller, ports))
     return refused.value
 
 
 def _limit(monkeypatch: pytest.MonkeyPatch, **limits: object) -> None:
-    terms = plans.load()["agents"]
+    terms = plans.load()[CALLER]
     plan: Plan = msgspec.structs.replace(terms.plan, **limits)
     changed = msgspec.structs.replace(terms, plan=plan)
-    monkeypatch.setattr(plans, "load", lambda: {"agents": changed})
+    monkeypatch.setattr(plans, "load", lambda: {CALLER: changed})
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def _limit(monkeypatch: pytest.MonkeyPatch, **limits: object) -> None:
 def test_a_model_that_fails_is_answered_for_by_its_fallback(error: ProviderError) -> None:
     """Prevents: a swarm that stands still because one model does."""
     ports = make_ports(provider=Split(FLASH, error))
-    answer = asyncio.run(generate(ON_FLASH, "agents", ports))
+    answer = asyncio.run(generate(ON_FLASH, CALLER, ports))
     assert (answer.model, ports.row().model, ports.row().asked_model) == (LITE, LITE, FLASH)
     assert ports.row().status == "ok"
 
@@ -83,14 +83,14 @@ def test_a_model_that_hangs_leaves_time_for_its_fallback() -> None:
             return await super().ask(question)
 
     ports = make_ports(provider=Hanging(FLASH, BUSY), call_seconds=0.5)
-    assert asyncio.run(generate(ON_FLASH, "agents", ports)).model == LITE
+    assert asyncio.run(generate(ON_FLASH, CALLER, ports)).model == LITE
 
 
 def test_a_circuit_keeps_calls_from_a_model_that_is_down() -> None:
     """Prevents: every call that waits for three tries of a dead model first."""
     ports = make_ports(provider=Split(FLASH, BUSY))
     for _ in range(8):
-        asyncio.run(generate(ON_FLASH, "agents", ports))
+        asyncio.run(generate(ON_FLASH, CALLER, ports))
     tried = [question.model for question in ports.provider.asked].count(FLASH)
     assert tried == 5 * 3, "five failures of three tries open the circuit"
 
@@ -118,7 +118,7 @@ def test_a_model_outside_the_plan_is_refused_and_never_a_fallback(monkeypatch: p
     _limit(monkeypatch, models=[LITE])
     assert (_refusal(make_ports(GOOD)).status, _refusal(make_ports(GOOD)).error) == (
         403,
-        f"the plan of agents does not hold the model {FLASH}",
+        f"the plan of SecurityGuardianAgent does not hold the model {FLASH}",
     )
     _limit(monkeypatch, models=[FLASH])
     ports = make_ports(provider=Split(FLASH, BUSY))
@@ -142,7 +142,7 @@ def test_a_used_up_limit_is_named_with_its_value_and_its_end(
     _limit(monkeypatch, **limits)
     heavy = Reply(text=GOOD, model_version=FLASH, input_tokens=2000, output_tokens=9_000)
     ports = make_ports(heavy, heavy)
-    asyncio.run(generate(ON_FLASH, "agents", ports))
+    asyncio.run(generate(ON_FLASH, CALLER, ports))
     refusal = _refusal(ports)
     assert (refusal.status, refusal.limit) == (status, name)
     assert name in refusal.error
@@ -162,7 +162,7 @@ def test_what_can_never_fit_is_not_told_to_wait(monkeypatch: pytest.MonkeyPatch)
 def test_a_call_is_settled_at_what_it_used_and_a_failed_one_at_nothing() -> None:
     """Prevents: a month's money that is eaten by estimates."""
     ports = make_ports(GOOD)
-    asyncio.run(generate(ON_FLASH, "agents", ports))
+    asyncio.run(generate(ON_FLASH, CALLER, ports))
     cost = models.load()[FLASH].cost_nano_usd(ports.now().date(), 10, 5)
     used = {key.split(":")[3]: amount for key, amount in ports.quotas.used.items()}
     assert used["usd_per_month"] == cost

@@ -13,6 +13,7 @@ from agents.gateway import calls
 from agents.tools import models as client_side
 from agents.tools import secrets
 from agents.tools.models import ModelRefused, ModelRequest, ModelUnavailable
+from agents.tools.settings import settings
 from tests.unit.test_gateway import GOOD, KEY, generate_now, make_ports
 
 
@@ -50,7 +51,7 @@ def test_a_caller_sends_what_the_gateway_reads(monkeypatch: pytest.MonkeyPatch) 
 
     got = _ask_over_http(monkeypatch, answer)
     assert got.output == {"approved": True, "reasons": []}
-    assert calls.find_caller(seen[0].headers["authorization"], {KEY: "agents"}) == "agents"
+    assert calls.find_caller(seen[0].headers["authorization"], {KEY: "agent-planner"}) == "PlannerAgent"
 
 
 def _always(response: httpx.Response) -> Callable[[httpx.Request], httpx.Response]:
@@ -63,8 +64,10 @@ def _always(response: httpx.Response) -> Callable[[httpx.Request], httpx.Respons
 def _ask_over_http(monkeypatch: pytest.MonkeyPatch, handler: Any) -> client_side.ModelAnswer:
     transport = httpx.Client(base_url="http://llm", transport=httpx.MockTransport(handler))
     monkeypatch.setattr(client_side, "_client", lambda: transport)
-    fake = secrets.FakeSecrets({"llm-gateway-key": KEY})
+    fake = secrets.FakeSecrets({"llm-key-agent-planner": KEY})  # the agent's own and no other
+    monkeypatch.setenv("K_SERVICE", "agent-planner")
+    settings.cache_clear()
     monkeypatch.setattr(client_side, "secret_manager", lambda: fake)
     with transport:
-        request = ModelRequest(agent="A", prompt="review_message@1", data={"message": {"text": "hi"}})
+        request = ModelRequest(prompt="review_message@1", data={"message": {"text": "hi"}})
         return client_side.HttpGateway().generate(request)

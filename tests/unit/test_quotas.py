@@ -15,6 +15,7 @@ import redis
 from agents.gateway import plans
 from agents.gateway.plans import Plan, Terms
 from agents.gateway.quotas import NANO, FakeQuotas, OverQuota, Quotas, RedisQuotas, Use
+from schemas import topology
 from tests.unit.redis_server import real, redis_url
 
 __all__ = ["real", "redis_url"]
@@ -136,21 +137,56 @@ def test_exactly_the_cap_is_admitted_under_concurrency(real: redis.Redis, time: 
         assert sum(pool.map(ask, range(20))) == 37
 
 
-def test_a_new_minute_begins_anew_and_the_day_goes_on(real: redis.Redis, time: Time) -> None:
+def test_no_edge_of_a_minute_lets_twice_the_limit_pass(real: redis.Redis, time: Time) -> None:
+    """Prevents: a caller that gets its whole minute before the clock turns, and another one after."""
+    del real
+    quotas, terms, passed = RedisQuotas(time), _terms(requests_per_day=10_000), list[float]()
+    time.now = NOON + 29.5
+    for _ in range(1500):  # five minutes, a try every fifth of a second
+        try:
+            quotas.reserve(terms, Use(requests=1))
+            passed.append(time.now)
+        except OverQuota:
+            pass
+        time.now += 0.2
+    assert max(sum(begin <= at < begin + 60 for at in passed) for begin in passed) == 10
+    assert len(passed) >= 45, "the window must let them pass again as it moves on"
+
+
+def test_a_day_slides_as_a_minute_does(real: redis.Redis, time: Time) -> None:
+    """Prevents: two days' tokens around midnight."""
+    del real
+    quotas, terms = RedisQuotas(time), _terms(tokens_per_day=1000)
+    time.now = NOON + 12 * 3600 - 31  # a second before midnight
+    quotas.reserve(terms, Use(tokens=1000))
+    time.now += 61
+    with pytest.raises(OverQuota) as over:
+        quotas.reserve(terms, Use(tokens=1))
+    assert over.value.counter.name == "tokens_per_day"
+    assert 86_400 - 61 <= over.value.retry_after_seconds <= 86_400 - 61 + 900
+    time.now += over.value.retry_after_seconds
+    quotas.reserve(terms, Use(tokens=1000))
+
+
+def test_a_retry_after_is_when_there_is_room(real: redis.Redis, time: Time) -> None:
     """Prevents: a Retry-After after which nothing is better."""
     quotas, terms = RedisQuotas(time), _terms()
     for _ in range(10):
         quotas.reserve(terms, Use(requests=1))
     with pytest.raises(OverQuota) as over:
         quotas.reserve(terms, Use(requests=1))
-    assert over.value.retry_after_seconds == 30
+    assert over.value.retry_after_seconds == 61  # the second in which they were counted, and 60 more
+    time.now += over.value.retry_after_seconds - 2
+    with pytest.raises(OverQuota):
+        quotas.reserve(terms, Use(requests=1))
+    time.now += 2 - over.value.retry_after_seconds
     time.now += over.value.retry_after_seconds
     for _ in range(5):
         quotas.reserve(terms, Use(requests=1))
     with pytest.raises(OverQuota) as over:
         quotas.reserve(terms, Use(requests=1))
     assert over.value.counter.name == "requests_per_day"
-    assert over.value.retry_after_seconds == 12 * 3600 - 60
+    assert over.value.retry_after_seconds == 24 * 3600 + 900 - 61 - 30  # the quarter of an hour began 30 s before noon
     assert all(real.ttl(key) > 0 for key in real.keys("quota:*"))  # pyright: ignore[reportGeneralTypeIssues]
 
 
@@ -189,12 +225,15 @@ def test_a_shadow_plan_reports_and_refuses_nothing(real: redis.Redis, time: Time
 
 def test_the_plans_on_file_are_whole() -> None:
     """Prevents: a caller of the laptop cloud that is refused, and a plan that names what is not there."""
-    assert plans.load()["agents"].plan.requests_per_minute > 0
+    assert plans.load().keys() == set(topology.load().callers("llm").values()), (
+        "who may call has a plan, and nobody else"
+    )
     text = plans.PATH.read_text(encoding="utf-8")
     for wrong, words in [
-        (text.replace("plan: standard", "plan: free"), "callers.agents names the plan 'free'"),
-        (text.replace("[gemini-3.8-flash", "[gemini-9"), "plans.standard.models names 'gemini-9'"),
-        (text.replace("usd_per_month: 2000", "usd_per_month: -1"), "usd_per_month"),
+        (text.replace("plan: standard", "plan: free"), "default names the plan 'free'"),
+        (text.replace("plan: thinking", "plan: free"), "callers.PlannerAgent names the plan 'free'"),
+        (text.replace("[gemini-3.8-flash", "[gemini-9", 1), "plans.standard.models names 'gemini-9'"),
+        (text.replace("usd_per_month: 400", "usd_per_month: -1"), "usd_per_month"),
         (text.replace("    requests_per_day: 1000000\n", ""), "requests_per_day"),
         (text.replace("tokens_per_day", "token_per_day"), "token_per_day"),
     ]:

@@ -90,7 +90,7 @@ class TestPlan:
     ) -> None:
         """Prevents: a real key sent to the stand-in, or scripted answers sold as the model's."""
         made = plan(tmp_path, ports, GEMINI_API_KEY="real", GOOGLE_GEMINI_BASE_URL="http://old")
-        assert made.credentials.secret_values()["gemini-api-key"] == "real"
+        assert made.credentials.secret_values({})["gemini-api-key"] == "real"
         assert "GOOGLE_GEMINI_BASE_URL" not in made.environment.keys() | made.local.keys()
 
     def test_a_running_store_is_used_and_neither_started_nor_stopped(self, tmp_path: Path, ports: Ports) -> None:
@@ -137,9 +137,17 @@ class TestPlan:
 
     def test_a_secret_of_the_topology_without_a_value_is_named(self) -> None:
         """Prevents: a secret added to the topology that no laptop has."""
-        check_values(Credentials().secret_values(), (secret.name for secret in TOPOLOGY.secrets))
+        values = Credentials().secret_values(TOPOLOGY.callers("llm"))
+        check_values(values, (secret.name for secret in TOPOLOGY.secrets))
         with pytest.raises(KeyError, match="brand-new"):
-            check_values(Credentials().secret_values(), ["brand-new"])
+            check_values(values, ["brand-new"])
+
+    def test_each_caller_of_the_gateway_has_a_key_of_its_own(self) -> None:
+        """Prevents: agents that nobody can tell apart, and one leaked key that is everybody's."""
+        values = Credentials().secret_values(TOPOLOGY.callers("llm"))
+        holders = json.loads(values["llm-agent-keys"])
+        assert {"agent-recommendation", "agent-security-guardian", "recommend"} <= set(holders.values())
+        assert holders == {values[f"llm-key-{name}"]: name for name in TOPOLOGY.callers("llm")}
 
 
 URLS = {url_variable(function.name): f"http://127.0.0.1:{n}" for n, function in enumerate(TOPOLOGY.functions)}
