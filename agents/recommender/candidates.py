@@ -52,6 +52,18 @@ WHERE bought.product_id IS NULL AND COALESCE(product.in_stock, TRUE)
 ORDER BY popular.people DESC, popular.product_id
 LIMIT 50
 """
+NAMED = """
+WITH bought AS (
+  SELECT MAX(events.event_timestamp) AS bought_at
+  FROM argo.interactions AS events, UNNEST(events.products) AS item
+  WHERE events.person_id = @user_id AND events.event_type = 'order_completed' AND item.product_id = @product_id
+)
+SELECT product.product_id, product.name, product.category, product.brand, product.price, product.cost, product.in_stock,
+  bought.bought_at
+FROM argo.product_catalog AS product
+CROSS JOIN bought
+WHERE product.product_id = @product_id
+"""
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +88,12 @@ def read_candidates(warehouse: Warehouse, user_id: str, recent: Sequence[Product
     return drop_recent(msgspec.convert(warehouse.query(CANDIDATES, asked), list[Candidate]), recent) or drop_recent(
         msgspec.convert(warehouse.query(POPULAR, asked), list[Candidate]), recent
     )
+
+
+def read_named(warehouse: Warehouse, user_id: str, product_id: str) -> Candidate | None:
+    """One product as the catalogue has it now, and when the person ordered it last; None when nobody knows it."""
+    found = warehouse.query(NAMED, {"user_id": user_id, "product_id": product_id})
+    return msgspec.convert(found[0], Candidate) if found else None
 
 
 def drop_recent(candidates: Sequence[Candidate], recent: Sequence[ProductName]) -> list[Candidate]:

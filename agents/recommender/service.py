@@ -18,9 +18,16 @@ from google.api_core.exceptions import GoogleAPIError
 from google.auth.exceptions import TransportError
 from redis.exceptions import RedisError
 
-from agents.recommender import copies, experiments, rules
+from agents.recommender import copies, experiments, rules, wording
 from agents.recommender.bounds import Bound, Unavailable
-from agents.recommender.candidates import Candidate, drop_recent, list_popular, make_candidates, read_candidates
+from agents.recommender.candidates import (
+    Candidate,
+    drop_recent,
+    list_popular,
+    make_candidates,
+    read_candidates,
+    read_named,
+)
 from agents.recommender.copies import Known, NoCopy
 from agents.recommender.experiments import Experiment, Variant
 from agents.recommender.items import Choice, Context, Item, ProductName, Source
@@ -40,6 +47,7 @@ COPY_SECONDS = 0.5  # one millisecond when it is well
 GRAPH_SECONDS = 0.5  # 30 ms when it is well
 WAREHOUSE_SECONDS = 5.0  # one or two queries of a second each
 NOBODY = "anonymous"
+NAMED_BY = "moment"  # `chosen_by` of a product that was named, not chosen
 
 Value = TypeVar("Value")
 
@@ -116,6 +124,34 @@ def recommend(user_id: str, context: Context, ports: Ports) -> Choice:
         variant=assigned.name if assigned else None,
         version=found.version,
         degraded=[*sources.missing, *([Source.MODEL] if selection.is_degraded else [])],
+    )
+
+
+def present(user_id: str, product_id: str, context: Context, ports: Ports) -> Choice:
+    """The product that somebody else has chosen for a person, as the catalogue has it now and if the rules allow it.
+
+    Raises:
+        NothingToRecommend: nobody knows it, or a rule forbids it.
+        google.api_core.exceptions.GoogleAPICallError: BigQuery does not answer; try again.
+    """
+    candidate = read_named(ports.warehouse, user_id, product_id)
+    if candidate is None:
+        raise NothingToRecommend(f"no product {product_id!r} is known")
+    now = ports.now()
+    if rule := rules.find_refusal(candidate, ports.rules, now):
+        raise NothingToRecommend(f"product {product_id!r} may not be recommended: the rule {rule}")
+    (item,) = rank_items([candidate], {})
+    return Choice(
+        user_id=user_id,
+        item=item,
+        reason=wording.load()[wording.find_language(context.language)].write_known(),
+        chosen_by=NAMED_BY,
+        evidence=[product_id],
+        items=[item],
+        served_at=now,
+        channel=context.channel,
+        task_id=context.task_id,
+        shown=[product_id],
     )
 
 

@@ -43,6 +43,10 @@ class Wording:
         kind = "listed" if link.relation == "popular" and not link.count else link.relation.value
         return self.section.templates[kind].format(name=link.from_name, count=link.count)
 
+    def write_known(self) -> str:
+        """The reason for a product that the person looked at themselves."""
+        return self.section.templates["known"]
+
     @property
     def units(self) -> Mapping[str, list[str]]:
         """Kind of evidence -> what its count counts."""

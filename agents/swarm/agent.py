@@ -51,14 +51,15 @@ class Occasion(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The payload of a request. `inputs` holds the outputs of earlier steps by the action that made them.
+    """The payload of a request. `inputs` holds the outputs of earlier steps by the action that made them, and whatever
+    the playbook gives by a name of its own.
 
     `allowance` is what this step's model calls may cost; None: no limit but the gateway's.
     """
 
     user_id: str
     moment: Occasion
-    inputs: dict[str, Json] = {}
+    inputs: Json = {}
     task_id: str = ""
     parent_task_id: str | None = None
     allowance: Spent | None = None
@@ -67,6 +68,17 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     def whole_id(self) -> str:
         """The id of the task that this step is part of: the one that rows of actions, choices and model calls share."""
         return self.parent_task_id or self.task_id
+
+    def read_text(self, name: str) -> str:
+        """A text that the playbook may give; empty when it does not.
+
+        Raises:
+            StepFailed: it is no text.
+        """
+        value = self.inputs.get(name, "")
+        if not isinstance(value, str):
+            raise StepFailed(f"its input {name} must be a text, not {value!r:.60}")
+        return value
 
     def read_input(self, action: str, shape: type[Shape]) -> Shape:
         """An earlier step's output as a type.

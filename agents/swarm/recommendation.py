@@ -62,7 +62,8 @@ class RecommendationAgent(ConversableAgent):
         return {"choose": self.choose}
 
     def choose(self, task: Task) -> Json:
-        """One product for the person, with its reason.
+        """One product for the person, with its reason: with an input `related_to` (a product's id) one that goes with
+        that product; with `product_id` that one and no other.
 
         Raises:
             StepFailed: there is nothing to recommend.
@@ -72,8 +73,13 @@ class RecommendationAgent(ConversableAgent):
             summary = task.read_input("summarise", ContextSummary)
             recent = [service.ProductName(product_id=p.product_id, name=p.name) for p in summary.recent_products]
             context = msgspec.structs.replace(context, language=summary.language, recent_products=recent)
+        named = task.read_text("product_id")
+        context = msgspec.structs.replace(context, related_to=task.read_text("related_to"))
         try:
-            choice = service.recommend(task.user_id, context, self._recommender)
+            if named:
+                choice = service.present(task.user_id, named, context, self._recommender)
+            else:
+                choice = service.recommend(task.user_id, context, self._recommender)
         except service.NothingToRecommend as error:
             raise StepFailed(str(error)) from error
         self._publish(choice)

@@ -37,6 +37,7 @@ QUERIES = {
 STATEMENTS = {
     "candidates": candidates.CANDIDATES,
     "popular": candidates.POPULAR,
+    "a named product": candidates.NAMED,
     "known moments": moments.KNOWN,
     "slots for the graph": sync_graph.SLOTS.format(seconds=sync_graph.SLOT_SECONDS),
     "events for the graph": sync_graph.EVENTS.format(limit=1),

@@ -42,7 +42,7 @@ def _ports() -> Ports:
     return Ports(blackboard=FakeBlackboard(), bus=FakeBus(), seals=FakeSeals("agent-user-context"), now=Clock())
 
 
-def _task(**inputs: Json) -> Task:
+def _task(**inputs: Any) -> Task:
     return Task(user_id="u1", moment=Occasion(moment_id="m1", kind="lapsed_buyer", data={"orders": 5}), inputs=inputs)
 
 
@@ -243,6 +243,51 @@ def test_nothing_to_recommend_is_an_honest_failure() -> None:
     """Prevents: redelivering a request that can never be answered."""
     with pytest.raises(StepFailed, match="no product"):
         _recommendation_agent([]).choose(_task())
+
+
+def _named_agent(known: dict[str, Any] | None) -> RecommendationAgent:
+    agent = _recommendation_agent([CANDIDATE])
+    warehouse = FakeWarehouse({"FROM argo.product_catalog AS product": [known] if known else []})
+    recommender = service.Ports(
+        warehouse=warehouse, graph=FakeGraph(), models=FakeGateway(), serving=FakeServing(), now=Clock()
+    )
+    return RecommendationAgent(agent.ports, recommender)
+
+
+def test_the_product_that_a_moment_names_is_the_one_that_is_chosen() -> None:
+    """Prevents: "what you looked at costs less now" above a picture of something else."""
+    known = {"product_id": "p9", "name": "Vase", "price": Decimal("7.50"), "in_stock": True, "bought_at": None}
+    task = _task(product_id="p9", summarise={"userId": "u1", "language": "en"})
+    chosen = msgspec.convert(_named_agent(known).choose(task), ChosenProduct)
+    assert (chosen.product_id, chosen.price, chosen.chosen_by) == ("p9", Decimal("7.50"), "moment")
+    assert chosen.reason == "You looked at it lately."
+
+
+@pytest.mark.parametrize(
+    ("known", "reason"),
+    [
+        (None, "no product 'p9' is known"),
+        ({"product_id": "p9", "name": "Vase", "in_stock": False}, "may not be recommended: the rule stock"),
+        ({"product_id": "p9", "name": "Vase", "bought_at": START}, "may not be recommended: the rule bought"),
+    ],
+)
+def test_a_named_product_is_held_to_the_rules(known: dict[str, Any] | None, reason: str) -> None:
+    """Prevents: a moment that gets around what the business forbids."""
+    with pytest.raises(StepFailed, match=reason):
+        _named_agent(known).choose(_task(product_id="p9"))
+
+
+def test_a_playbooks_own_values_reach_the_agent_as_they_stand() -> None:
+    """Prevents: an input such as $moment.product_id, a text, that fails the whole request as unusable."""
+    inputs = {"product_id": "p9", "limit": 3, "tags": ["a"], "sure": True}
+    agent = _scripted()
+    payload = {"userId": "u1", "moment": {"momentId": "m1", "kind": "lapsed_buyer"}, "inputs": inputs}
+    agent.handle(*_request(payload=payload))
+    assert _answers(agent)[0].payload["status"] == "COMPLETED"
+    (task,) = agent.worked
+    assert task.inputs == inputs
+    with pytest.raises(StepFailed, match="its input limit must be a text, not 3"):
+        task.read_text("limit")
 
 
 # CreativeContentAgent
