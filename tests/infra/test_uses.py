@@ -66,15 +66,19 @@ def find_uses(access: Function | Job) -> Uses:
     found = reach(find_roots(access))
     outside = {name for evidence in found.values() for name in evidence.outside if ".exceptions" not in name}
     publishing = any("PublisherClient" in name for name in outside)
+    calls = frozenset(
+        function.name
+        for function in NAMED.functions
+        if any(f"{function.name.replace('-', '_')}_url" in evidence.attributes for evidence in found.values())
+    )
+    # The key for a keyed function is named after its caller, by one function that says so.
+    names_key = any("key_secret" in evidence.attributes for evidence in found.values())
+    keys = {topology.key_secret(name, access.name) for name in calls if names_key and NAMED.function(name).keyed}
     return Uses(
         stores=frozenset(store for prefix, store in CLIENTS.items() if any(_is_of(name, prefix) for name in outside)),
-        secrets=_named(found, {secret.name for secret in NAMED.secrets}),
+        secrets=_named(found, {secret.name for secret in NAMED.secrets}) | keys,
         publishes=_find_topics(found) if publishing else frozenset(),
-        calls=frozenset(
-            function.name
-            for function in NAMED.functions
-            if any(f"{function.name.replace('-', '_')}_url" in evidence.attributes for evidence in found.values())
-        ),
+        calls=calls,
         reads_buckets=_find_buckets(found, READS),
         writes_buckets=_find_buckets(found, WRITES),
         rewrites_buckets=frozenset(),
