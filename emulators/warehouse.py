@@ -3,7 +3,8 @@
 A write that was answered is in DuckDB's file or its log, so it is there again after a SIGKILL; what insertAll remembers of
 row ids for a minute is not, as BigQuery promises it only as best effort.
 
-Owns what bqemulator needs before it starts without a network. Creating the dataset is emulators.setup's.
+Owns what bqemulator needs before it starts without a network, and what of it the laptop does without: time travel (FOR
+SYSTEM_TIME), for which it copies the whole table with every insert. Creating the dataset is emulators.setup's.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from functools import partial
+from functools import partial, partialmethod
 from typing import Any
 
 from fastapi import FastAPI, HTTPException
 
 from emulators.google import find_platform
+from emulators.translations import Translations
 
 
 def main() -> None:
@@ -40,10 +42,16 @@ def main() -> None:
     from bqemulator import server
     from bqemulator.api import create_app
     from bqemulator.cli import main as serve
+    from bqemulator.jobs import executor
+    from bqemulator.versioning.snapshots import SnapshotManager
 
     # The one place where bqemulator 1.4.0 can be given a route.
     url = f"http://{arguments.host}:{arguments.port}/"
     setattr(server, "create_app", partial(_create_app, create_app, url))  # noqa: B010 - not its public name
+    anew: Callable[..., Any] = executor.rewrite_and_translate_statement  # pyright: ignore[reportPrivateImportUsage]
+    setattr(executor, "rewrite_and_translate_statement", Translations(anew))  # noqa: B010 - nor this
+    keep: Callable[..., Any] = SnapshotManager.capture
+    setattr(SnapshotManager, "capture", partialmethod(_keep_asked, keep))  # noqa: B010 - and its class has no setting
     sys.argv = [
         *("bqemulator", "start", "--persistent", "--data-dir", arguments.data_dir),
         *("--project", arguments.project, "--log-level", "warning"),
@@ -51,6 +59,11 @@ def main() -> None:
         *("--grpc-host", arguments.host, "--grpc-port", str(arguments.grpc_port)),
     ]
     serve()
+
+
+def _keep_asked(manager: object, keep: Callable[..., Any], *table: str, kind: str = "AUTO") -> object | None:
+    """A snapshot that a statement asks for; none of those that bqemulator would take by itself."""
+    return None if kind == "AUTO" else keep(manager, *table, kind=kind)
 
 
 def _create_app(create: Callable[..., FastAPI], url: str, *context: object) -> FastAPI:
