@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime
 
-from agents.recommender.training.reading import read_events
+import msgspec
+
+from agents.recommender.training.reading import CatalogueEntry, add_catalogue, read_events
 from agents.recommender.training.run import train
 from agents.tools.warehouse import Parameter, Warehouse, bigquery
 from agents.tools.whole_tables import WholeTables, whole_tables
@@ -19,6 +21,14 @@ from schemas.warehouse import model
 ORDERS = "SELECT COUNT(*) AS orders FROM argo.interactions WHERE event_type = 'order_completed'"
 FORGET = "DELETE FROM argo.touches WHERE trained_at < TIMESTAMP_SUB(@trained_at, INTERVAL 1 DAY)"
 GATHER = "INSERT INTO argo.touches (version, trained_at, user_id, product_id, kind, touched_at, quantity, session_id, category)\n"
+# Products that events do not know are in the order in which the shop told of them: the newest may be new to everybody.
+CATALOGUE = """
+SELECT product_id, name, category, brand, in_stock
+FROM argo.product_catalog
+ORDER BY last_seen_at IS NULL DESC, updated_at DESC, product_id
+LIMIT {limit}
+"""
+MOST_PRODUCTS = 100_000
 LAST_COUNT = "SELECT candidates AS last_count FROM argo.model_runs WHERE accepted ORDER BY trained_at DESC LIMIT 1"
 
 log = logging.getLogger(__name__)
@@ -55,6 +65,8 @@ def train_candidates(warehouse: Warehouse, tables: WholeTables, now: datetime) -
     warehouse.execute(FORGET, {"trained_at": now})
     warehouse.execute(GATHER + model("touches").query, version)
     events = read_events(tables.read_table("touches", f"version = '{now.isoformat()}'"))
+    catalogue = msgspec.convert(warehouse.query(CATALOGUE.format(limit=MOST_PRODUCTS)), list[CatalogueEntry])
+    events = add_catalogue(events, catalogue)
     last = warehouse.query(LAST_COUNT)
     outcome = train(events, now, int(last[0]["last_count"]) if last else 0)
     if outcome.run.accepted:

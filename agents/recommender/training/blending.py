@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.recommender.training.events import Flags, Floats, Ints
-from agents.recommender.training.ranking import Model, find_hits, make_blocks, mask_known, take_best
+from agents.recommender.training.ranking import Model, find_hits, hide_known, make_blocks, take_best
 from agents.recommender.training.splitting import Split
 
 CUT = 20
@@ -81,11 +81,6 @@ def choose_best(scores: Floats, split: Split, users: Ints, chosen: Flags) -> Non
     best = take_best(hide_known(np.where(scores > 0, scores, np.float32(-np.inf)), split, users), DEPTH)
     rows = np.broadcast_to(np.arange(len(users))[:, None], best.shape)
     chosen[rows[best >= 0], best[best >= 0]] = True
-
-
-def hide_known(scores: Floats, split: Split, users: Ints) -> Floats:
-    """The scores with -inf for what each person knows, in place; as they are where repeats are asked for."""
-    return scores if split.repeats else mask_known(scores, split.known, users)
 
 
 def make_pool(models: Mapping[str, Model], split: Split, sources: Sequence[str]) -> Pool:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from agents.recommender.content import list_words
 from agents.recommender.training.events import ADDED, ORDERED, VIEWED, Events
 
 SECONDS_PER_DAY = 86_400.0
@@ -30,13 +31,18 @@ class Touch(NamedTuple):
     quantity: float = 1.0
     session: str = ""
     category: str = ""
+    name: str = ""
+    brand: str = ""
+    place: str = ""
 
 
 def collect_events(touches: Iterable[Touch]) -> Events:
     """All touches as arrays in the order of time; equal times keep their order. Without any time: as they came."""
-    people, products, visits, kinds_of_item = _Numbers(), _Numbers(), _Numbers(), _Numbers()
+    people, products, visits, kinds_of_item, places = (_Numbers() for _ in range(5))
     columns = [array(code) for code in "iibdfi"]
     categories: dict[int, int] = {}
+    said: dict[int, tuple[str, str, str]] = {}
+    lives: dict[int, int] = {}
     for touch in touches:
         user, item = people.number(touch.person), products.number(touch.product)
         visit = visits.number((user, touch.session or _name_visit(touch.seconds)))
@@ -44,6 +50,10 @@ def collect_events(touches: Iterable[Touch]) -> Events:
             column.append(value)
         if touch.category:
             categories[item] = kinds_of_item.number(touch.category)
+        if touch.name or touch.category or touch.brand:
+            said[item] = (touch.name, touch.category, touch.brand)
+        if touch.place:
+            lives[user] = places.number(touch.place)
     users, items, kinds, seconds, quantities, sessions = (np.array(column) for column in columns)
     timed = bool(len(seconds)) and not np.isnan(seconds).any()
     order = np.argsort(seconds, kind="stable") if timed else np.arange(len(seconds))
@@ -58,6 +68,8 @@ def collect_events(touches: Iterable[Touch]) -> Events:
         days=days[order],
         sessions=sessions[order].astype(np.int32),
         categories=np.array([categories.get(item, -1) for item in range(len(products.places))], dtype=np.int32),
+        words=[list_words(*said.get(item, ("", "", ""))) for item in range(len(products.places))] if said else [],
+        places=np.array([lives.get(user, -1) for user in range(len(people.places))] if lives else [], dtype=np.int32),
         timed=timed,
     )
 

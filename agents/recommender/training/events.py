@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ class Events:
 
     `days` are days since any fixed moment; without times (`timed` is False) they are all 0 and their order means nothing.
     `sessions` number the visits or baskets (without any, one per person); `categories` has a number per item, -1 unknown.
+    `words` are what each item is said to be (agents.recommender.content), `places` the number of each person's, -1 unknown;
+    empty where nobody says any. An item may be there without an event: the catalogue knows it, nobody has touched it yet.
     """
 
     user_ids: list[str]
@@ -32,6 +35,8 @@ class Events:
     days: NDArray[np.float64]
     sessions: Ints
     categories: Ints
+    words: Sequence[list[str]] = ()
+    places: Ints = field(default_factory=lambda: np.empty(0, np.int32))
     timed: bool = True
 
     def __len__(self) -> int:

@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 from agents.recommender.training.events import Flags, Floats, Ints
 from agents.recommender.training.splitting import Split
 
-BLOCK_SCORES = 20_000_000  # 80 MB of float32 per signal
+BLOCK_SCORES = 6_000_000  # 24 MB of float32 per signal, of which there are up to twenty
 
 
 class Model(Protocol):
@@ -29,10 +29,13 @@ def make_blocks(users: Ints, items: int) -> Iterator[Ints]:
         yield users[start : start + size]
 
 
-def mask_known(scores: Floats, known: csr_matrix, users: Ints) -> Floats:
-    """The scores with what each person knows at -inf, in place."""
-    rows, columns = known[users].nonzero()
-    scores[rows, columns] = -np.inf
+def hide_known(scores: Floats, split: Split, users: Ints) -> Floats:
+    """The scores with -inf, in place, for what is not asked for: what each person knows, unless repeats count, and new ones."""
+    if not split.repeats:
+        rows, columns = split.known[users].nonzero()
+        scores[rows, columns] = -np.inf
+    if split.wanted_new is not None:
+        scores[:, split.is_new] = -np.inf
     return scores
 
 
@@ -53,9 +56,7 @@ def rank(model: Model, split: Split, count: int) -> Ints:
     """The best `count` items for the split's people, (people, count)."""
     lists: list[Ints] = []
     for users in make_blocks(split.users, split.train.shape[1]):
-        scores = np.array(model.score(users), dtype=np.float32)
-        if not split.repeats:
-            mask_known(scores, split.known, users)
+        scores = hide_known(np.array(model.score(users), dtype=np.float32), split, users)
         lists.append(take_best(scores, count))
     return np.concatenate(lists) if lists else np.empty((0, count), np.int32)
 

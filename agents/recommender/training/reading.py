@@ -1,13 +1,20 @@
-"""Turns the table `touches`, as Arrow columns, into `Events`: ids become numbers column by column, without a row in Python."""
+"""Turns the table `touches`, as Arrow columns, into `Events`: ids become numbers column by column, without a row in Python.
+
+And the catalogue into what each item is said to be, and into items that nobody has touched.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 from pyarrow import compute
 
+from agents.recommender.content import list_words
 from agents.recommender.training.collecting import KIND_OF_TYPE, SECONDS_PER_DAY
 from agents.recommender.training.events import Events, Ints
 
@@ -37,6 +44,31 @@ def read_events(touches: Any) -> Events:
         days=(days - days.min(initial=np.inf))[order],
         sessions=visits[order],
         categories=_latest_categories(items[order], columns["category"].take(pa.array(order)), len(item_ids)),
+    )
+
+
+class CatalogueEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """What the catalogue says of one product."""
+
+    product_id: str
+    name: str | None = None
+    category: str | None = None
+    brand: str | None = None
+    in_stock: bool | None = None
+
+
+def add_catalogue(events: Events, catalogue: Sequence[CatalogueEntry]) -> Events:
+    """The events over their items and those of the catalogue that are for sale, each with its words."""
+    touched = set(events.item_ids)
+    new = [one.product_id for one in catalogue if one.product_id not in touched and one.in_stock is not False]
+    said = {one.product_id: list_words(one.name, one.category, one.brand) for one in catalogue}
+    items = events.item_ids + new
+    unknown = np.full(len(new), -1, dtype=np.int32)  # nobody wants them yet: a category's favourites they are not
+    return replace(
+        events,
+        item_ids=items,
+        words=[said.get(item, []) for item in items],
+        categories=np.concatenate([events.categories, unknown]),
     )
 
 

@@ -1,6 +1,7 @@
 """One nightly run of stage 1: events in; candidates and the record of the run out, or why they must not be taken.
 
-Owns the gates and the rows. Reading, loading and the other backend are the job's (functions/jobs/train_candidates.py).
+Owns the rows; the gates are agents/recommender/gates.py's, reading and loading the job's (functions/jobs/train_candidates.py).
+The other backend is agents/recommender/bigquery_ml.py.
 """
 
 from __future__ import annotations
@@ -14,15 +15,16 @@ import msgspec
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from agents.recommender.gates import Judged, find_fault
+from agents.recommender.learned import STAGE_1
 from agents.recommender.training.blending import Blend
-from agents.recommender.training.events import ORDERED, Events
+from agents.recommender.training.events import ORDERED, Events, Ints
 from agents.recommender.training.matrices import count_pairs
-from agents.recommender.training.ranking import make_blocks, take_best
-from agents.recommender.training.splitting import Split
+from agents.recommender.training.ranking import Model, make_blocks, take_best
+from agents.recommender.training.signals import NEW, SIGNALS
+from agents.recommender.training.splitting import Split, touched_items
 from agents.recommender.training.stages import (
     CANDIDATES,
-    STAGE_1,
-    Settings,
     choose_settings,
     count_trials,
     fit_stages,
@@ -31,12 +33,11 @@ from agents.recommender.training.stages import (
 from agents.recommender.training.trends import fit_popularity
 from schemas.rows import Candidate, ModelRun
 
-FEWEST_ASKED = 30  # people in the validation split, from which its figures are believed
-FEWEST_COVERED = 0.9  # share of people who must have candidates
-FEWEST_KEPT = 0.5  # of the last good run's candidates
 SHORT_LIST = 20  # a person with fewer candidates is filled up to these with what is popular
 FILLED_SCORE = 0.0000005  # of what only filled up: below agents.recommender.ranking.POPULAR_SCORE
 LEAST_SCORE = 0.00001  # of what a signal brought
+NEW_PLACES = 5  # of a person's candidates, for products that nobody has touched: without any they never would be
+NEW_SCORE = 0.000005
 TRIALS = 4  # settings tried per signal every night
 
 
@@ -65,7 +66,16 @@ def train(events: Events, trained_at: datetime, last_count: int) -> Outcome:
     version = trained_at.isoformat()
     candidates = list(_list_candidates(stage_1, version, trained_at))
     asked = len(validation.users)
-    reason = find_fault(settings, asked, candidates, events.shape[0], last_count)
+    judged = Judged(
+        asked=asked,
+        found=settings.validation.get(STAGE_1, 0.0),
+        popular=settings.validation.get("popularity", 0.0),
+        people=events.shape[0],
+        last=last_count,
+        covered=len({candidate.user_id for candidate in candidates}),
+        count=len(candidates),
+    )
+    reason = find_fault(judged)
     run = ModelRun(
         version=version,
         trained_at=trained_at,
@@ -74,46 +84,41 @@ def train(events: Events, trained_at: datetime, last_count: int) -> Outcome:
         reason=reason,
         events=len(events),
         people=events.shape[0],
-        products=events.shape[1],
+        products=int(touched_items(events).sum()),
         candidates=len(candidates),
         validation_people=asked,
-        validation_ndcg=settings.validation.get(STAGE_1, 0.0),
-        popularity_ndcg=settings.validation.get("popularity", 0.0),
+        validation_ndcg=judged.found,
+        popularity_ndcg=judged.popular,
         seconds=round(time.monotonic() - started, 3),
         settings=msgspec.json.encode(settings).decode(),
     )
     return Outcome(candidates=candidates, run=run)
 
 
-def find_fault(settings: Settings, asked: int, candidates: list[Candidate], people: int, last_count: int) -> str:
-    """Why a run must not replace the last good one; empty when it may."""
-    found, popular = settings.validation.get(STAGE_1, 0.0), settings.validation.get("popularity", 0.0)
-    if asked >= FEWEST_ASKED and found < popular:
-        return f"NDCG@20 on the validation split is {found:.4f}, popularity's {popular:.4f}"
-    covered = len({candidate.user_id for candidate in candidates})
-    if covered < FEWEST_COVERED * people:
-        return f"only {covered} of {people} people have candidates; at least {FEWEST_COVERED:.0%} must"
-    if len(candidates) < FEWEST_KEPT * last_count:
-        return f"{len(candidates)} candidates, fewer than {FEWEST_KEPT:.0%} of the last good run's {last_count}"
-    return ""
-
-
 def _list_candidates(stage_1: Blend, version: str, trained_at: datetime) -> Iterator[Candidate]:
-    """Each person's best, scores from 1 down; where that is a short list, what is popular, with a score that says so."""
+    """Each person's best, scores from 1 down; then what is new; where that is a short list, what is popular.
+
+    Scores say which of these brought a candidate.
+    """
     split = stage_1.split
     events = split.train
-    popular = np.argsort(-fit_popularity(events).scores, kind="stable").astype(np.int32).tolist()
+    is_new = split.is_new
+    popular = [item for item in np.argsort(-fit_popularity(events).scores, kind="stable").tolist() if not is_new[item]]
+    new = SIGNALS[NEW].fit(events, SIGNALS[NEW].grid[0])
     for users in make_blocks(split.users, events.shape[1]):
         scores = stage_1.score(users)
-        for row, (user, places) in enumerate(zip(users.tolist(), take_best(scores, CANDIDATES).tolist(), strict=True)):
-            items = [item for item in places if item >= 0]
-            best = float(scores[row, items[0]]) if items else 1.0
-            shares = [max(round(float(scores[row, item]) / best, 6), LEAST_SCORE) for item in items]
+        best, news = take_best(scores, CANDIDATES).tolist(), _list_new(new, users)
+        for row, user in enumerate(users.tolist()):
+            items = [item for item in best[row] if item >= 0]
+            news_here = [item for item in news[row] if item >= 0 and item not in items]
+            news_here = news_here[: max(NEW_PLACES - int(is_new[items].sum()), 0)]
+            items = items[: CANDIDATES - len(news_here)]
+            largest = float(scores[row, items[0]]) if items else 1.0
+            shares = [max(round(float(scores[row, item]) / largest, 6), LEAST_SCORE) for item in items]
+            items, shares = items + news_here, shares + [NEW_SCORE] * len(news_here)
             if len(items) < SHORT_LIST:
-                hidden = {
-                    *items,
-                    *split.known.indices[split.known.indptr[user] : split.known.indptr[user + 1]].tolist(),
-                }
+                known = split.known.indices[split.known.indptr[user] : split.known.indptr[user + 1]].tolist()
+                hidden = {*items, *known}
                 filled = [item for item in popular if item not in hidden][: SHORT_LIST - len(items)]
                 items, shares = items + filled, shares + [FILLED_SCORE] * len(filled)
             for rank, (item, share) in enumerate(zip(items, shares, strict=True), start=1):
@@ -125,3 +130,11 @@ def _list_candidates(stage_1: Blend, version: str, trained_at: datetime) -> Iter
                     version=version,
                     trained_at=trained_at,
                 )
+
+
+def _list_new(new: Model | None, users: Ints) -> list[list[int]]:
+    """For each person the untouched products that are most like what they touched."""
+    if new is None:
+        return [[] for _ in users]
+    scores = new.score(users)
+    return take_best(np.where(scores > 0, scores, -np.inf).astype(np.float32), NEW_PLACES).tolist()

@@ -1,8 +1,9 @@
 """The signals of both stages: how each is fitted on events, and which settings are tried for it, the likeliest first.
 
-Stage 1 learns tastes over night: ALS, EASE (as it is, and with recent touches counting more), neighbours, popularity, trends,
-categories. Stage 2 walks relations from a person's recent products (walks.py): the graph's part, computed while a person
-waits. How much each counts is learned (blending.py).
+Stage 1 learns tastes over night: ALS, EASE (as it is, and with recent touches counting more), neighbours, walks (walks.py),
+popularity, trends, categories, and what products are said to be, which alone knows those that nobody has touched. Stage 2
+walks the graph's relations (relations.py) and likeness from a person's latest products while the person waits: its formula is
+the contract in walks.py. How much each counts is learned (blending.py).
 """
 
 from __future__ import annotations
@@ -12,11 +13,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from agents.recommender.content import find_alike, weigh_words
+from agents.recommender.learned import FADE, RECENT_PRODUCTS
 from agents.recommender.training.events import Events
 from agents.recommender.training.factors import AlsSettings, fit_als
 from agents.recommender.training.matrices import count_pairs, damp_popular, weigh_pairs
 from agents.recommender.training.neighbours import LinearModel, fit_ease_within, fit_item_knn, fit_people_knn
 from agents.recommender.training.ranking import Model
+from agents.recommender.training.relations import relate_significant
+from agents.recommender.training.splitting import touched_items
 from agents.recommender.training.trends import fit_categories, fit_popularity, fit_trend
 from agents.recommender.training.walks import (
     WalkSettings,
@@ -26,9 +31,12 @@ from agents.recommender.training.walks import (
     relate_sequences,
     relate_visits,
 )
+from schemas.graph import RelationKind
 
 Values = Mapping[str, float]
 Grid = list[dict[str, float]]
+ALIKE = "alike"
+NEW = "new"
 NO_DECAY = 0.0  # in a grid: half_life 0 means that age does not count
 
 
@@ -111,6 +119,33 @@ def _fit_next(events: Events, values: Values) -> Model:
     return LinearModel(recent, relate_sequences(events, _walk(values)))
 
 
+def _fit_content(events: Events, values: Values) -> Model | None:
+    """What is like a person's recent products by its words; None where no product has any."""
+    if not any(events.words):
+        return None
+    recent = find_recent(events, int(values["limit"]), values["decay"])
+    return LinearModel(recent, find_alike(weigh_words(events.words)))
+
+
+def _fit_new(events: Events, values: Values) -> Model | None:
+    """The same among products that nobody has touched: every other signal is silent about them."""
+    untouched = ~touched_items(events)
+    if not any(events.words) or not untouched.any():
+        return None
+    recent = find_recent(events, int(values["limit"]), values["decay"])
+    return LinearModel(recent, find_alike(weigh_words(events.words), untouched))
+
+
+def _fit_relation(kind: RelationKind) -> Callable[[Events, Values], Model | None]:
+    """Paths over the significant relations of a kind, as the graph serves them."""
+
+    def fit(events: Events, _values: Values) -> Model | None:
+        links = relate_significant(events, kind)
+        return None if links is None else LinearModel(find_recent(events, RECENT_PRODUCTS, FADE), links)
+
+    return fit
+
+
 def _als(factors: int, regularisation: float, alpha: float) -> dict[str, float]:
     return {"factors": factors, "regularisation": regularisation, "alpha": alpha}
 
@@ -168,19 +203,20 @@ SIGNALS: dict[str, Signal] = {
         fit=_fit_categories,
         grid=[{**recent, "half_life": share} for share in (0.3, NO_DECAY) for recent in RECENT],
     ),
-    "together": Signal(fit=_fit_together, grid=WALK_GRID, stage=2),
-    "recent": Signal(
-        fit=_fit_recent, grid=[{**_walked(0.7, 0.25), **recent} for recent in RECENT], stage=2, timed=True
-    ),
+    "together": Signal(fit=_fit_together, grid=WALK_GRID),
+    "recent": Signal(fit=_fit_recent, grid=[{**_walked(0.7, 0.25), **recent} for recent in RECENT], timed=True),
     "visit": Signal(
         fit=_fit_visit,
         grid=[{**_walked(0.8, damping), **recent} for damping in (0.35, 0.2) for recent in RECENT],
-        stage=2,
         timed=True,
     ),
     "next": Signal(
-        fit=_fit_next, grid=[{"damping": 0.2, "neighbours": 200, **recent} for recent in RECENT], stage=2, timed=True
+        fit=_fit_next, grid=[{"damping": 0.2, "neighbours": 200, **recent} for recent in RECENT], timed=True
     ),
+    "content": Signal(fit=_fit_content, grid=RECENT),
+    NEW: Signal(fit=_fit_new, grid=RECENT[:1]),
+    **{kind.value: Signal(fit=_fit_relation(kind), grid=[{}], stage=2) for kind in RelationKind},
+    ALIKE: Signal(fit=_fit_content, grid=[{"limit": RECENT_PRODUCTS, "decay": FADE}], stage=2),
 }
 
 

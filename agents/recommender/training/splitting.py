@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from scipy.sparse import csr_matrix, diags_array
 
-from agents.recommender.training.events import Events, Ints
+from agents.recommender.training.events import Events, Flags, Ints
 from agents.recommender.training.matrices import count_pairs
 
 SEED = 20261120
@@ -15,13 +16,32 @@ SEED = 20261120
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """`known` (people by items) is masked unless repeats count; `wanted` is asked for; `users` are those asked, in order."""
+    """`known` (people by items) is masked unless repeats count; `wanted` is asked for; `users` are those asked, in order.
+
+    `wanted_new` is wanted as well, but nobody has touched it in training. Most models cannot know such products, so they are
+    neither asked for nor ranked, unless `ask_for_new`; where nothing was held out (None), everything is ranked.
+    """
 
     train: Events
     known: csr_matrix
     wanted: csr_matrix
     users: Ints
     repeats: bool = False
+    wanted_new: csr_matrix | None = None
+
+    @cached_property
+    def is_new(self) -> Flags:
+        """The items that nobody has touched in training."""
+        return ~touched_items(self.train)
+
+    def ask_for_new(self) -> Split:
+        """The same with what nobody has touched among what is asked for."""
+        if self.wanted_new is None:
+            return self
+        wanted = csr_matrix(self.wanted + self.wanted_new)
+        known = np.diff(self.known.indptr) > 0
+        asked = np.isin(np.arange(len(known)), self.users) | (np.diff(self.wanted_new.indptr) > 0)
+        return replace(self, wanted=wanted, users=np.flatnonzero(known & asked).astype(np.int32), wanted_new=None)
 
 
 def split_by_time(events: Events, share: float) -> tuple[Events, Events]:
@@ -52,10 +72,29 @@ def make_split(train: Events, test: Events, *, repeats: bool = False, at_most: i
     wanted = count_pairs(test)
     if not repeats:
         wanted = csr_matrix(wanted - wanted.multiply(known))
-    seen = np.asarray(known.sum(axis=0)).ravel() > 0
-    wanted = csr_matrix(wanted @ diags_array(seen.astype(np.float32)))
-    wanted.eliminate_zeros()
+    seen = touched_items(train)
+    wanted, wanted_new = _keep_items(wanted, seen), _keep_items(wanted, ~seen)
     users = np.flatnonzero((np.diff(wanted.indptr) > 0) & (np.diff(known.indptr) > 0)).astype(np.int32)
     if at_most and len(users) > at_most:
         users = np.sort(np.random.default_rng(SEED).choice(users, at_most, replace=False))
-    return Split(train=train, known=known, wanted=wanted, users=users, repeats=repeats)
+    return Split(
+        train=train,
+        known=known,
+        wanted=wanted,
+        users=users,
+        repeats=repeats,
+        wanted_new=wanted_new,
+    )
+
+
+def touched_items(events: Events) -> Flags:
+    """Which items anybody has touched."""
+    found = np.zeros(events.shape[1], dtype=np.bool_)
+    found[events.items] = True
+    return found
+
+
+def _keep_items(matrix: csr_matrix, items: Flags) -> csr_matrix:
+    kept = csr_matrix(matrix @ diags_array(items.astype(np.float32)))
+    kept.eliminate_zeros()
+    return kept

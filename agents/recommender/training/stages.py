@@ -6,15 +6,14 @@ This is what the job train_candidates runs every night and what `make evaluate` 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 
-import msgspec
 import numpy as np
 
+from agents.recommender.learned import STAGE_1, Settings
 from agents.recommender.training.blending import (
     Blend,
-    hide_known,
     learn_weights,
     make_pool,
     measure_weights,
@@ -22,12 +21,11 @@ from agents.recommender.training.blending import (
     scale_scores,
 )
 from agents.recommender.training.events import Events, Flags, Floats, Ints
-from agents.recommender.training.ranking import Model, take_best
-from agents.recommender.training.signals import SIGNALS, to_days
+from agents.recommender.training.ranking import Model, hide_known, take_best
+from agents.recommender.training.signals import NEW, SIGNALS, to_days
 from agents.recommender.training.splitting import Split, make_split, split_at_random, split_by_time
 from agents.recommender.training.tuning import tune
 
-STAGE_1 = "stage_1"
 CANDIDATES = 100  # per person, of stage 1; and as many of stage 2's own
 TRAIN_SHARE = 0.8
 LARGE_PAIRS = 400_000  # from here on a fit takes long: fewer trials
@@ -35,21 +33,6 @@ TRIALS, LARGE_TRIALS = 12, 4
 VALIDATION_PEOPLE = 3000
 UNLEARNED = {"ease": 1.0, "neighbours": 0.5, "popularity": 0.1}  # a first day's weights, when nobody came back yet
 log = logging.getLogger(__name__)
-
-
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run has chosen, as it is recorded with the model (table model_runs).
-
-    `values` are each signal's settings, `weights` those of stage 1's signals, `path_weights` those of stage 1 as a whole
-    ("stage_1") and of stage 2's kinds of relations; `alone` are the weights of stage 2 without stage 1. `validation` holds
-    NDCG@20 on the validation split: of each signal, of stage 1, of both stages, of popularity.
-    """
-
-    values: dict[str, dict[str, float]]
-    weights: dict[str, float]
-    path_weights: dict[str, float]
-    alone: dict[str, float]
-    validation: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -93,8 +76,8 @@ def make_validation(train: Events, *, repeats: bool = False) -> Split:
     return make_split(earlier, later, repeats=repeats, at_most=VALIDATION_PEOPLE)
 
 
-def choose_settings(validation: Split, trials: int) -> Settings:
-    """Tune every signal, then the weights of stage 1, then those of both stages."""
+def choose_settings(validation: Split, trials: int, tried: MutableMapping[str, float] | None = None) -> Settings:
+    """Tune every signal, then the weights of stage 1, then those of both stages. `tried`: as in `tune`."""
     values: dict[str, dict[str, float]] = {}
     models: dict[str, Model] = {}
     figures: dict[str, float] = {}
@@ -102,8 +85,8 @@ def choose_settings(validation: Split, trials: int) -> Settings:
         if signal.timed and not validation.train.timed:
             continue
         grid = [to_days(given, validation.train) for given in signal.grid]
-        tuned = tune(name, signal.fit, _drop_doubles(grid)[:trials], validation)
-        if tuned:
+        tuned = tune(name, signal.fit, _drop_doubles(grid)[:trials], validation, tried)
+        if tuned and tuned.model:
             values[name], models[name], figures[name] = tuned.values, tuned.model, round(tuned.ndcg, 6)
     weights, first = _weigh_stage_1(models, validation)
     figures[STAGE_1] = round(first, 6)
@@ -150,10 +133,20 @@ def _weigh_stage_1(models: Mapping[str, Model], split: Split) -> tuple[dict[str,
     first = _of_stage(models, 1)
     if not len(split.users):
         return UNLEARNED, 0.0
+    new = first.pop(NEW, None)
     pool = make_pool(first, split, _list_sources(first))
     free = [name for name in first if SIGNALS[name].free]
     weights = learn_weights(pool, {}, free, list(first))
-    return weights, measure_weights(pool, weights)
+    figure = measure_weights(pool, weights)
+    return (weights | _weigh_new(first | {NEW: new}, weights, split) if new else weights), figure
+
+
+def _weigh_new(models: Mapping[str, Model], weights: Mapping[str, float], split: Split) -> dict[str, float]:
+    """How much it counts that a product nobody has touched is like what the person touches: where such were wanted."""
+    if split.wanted_new is None or not split.wanted_new.nnz:
+        return {}
+    pool = make_pool(models, split.ask_for_new(), _list_sources(models))
+    return {NEW: learn_weights(pool, weights, [], [NEW])[NEW]}
 
 
 def _weigh_stage_2(models: Mapping[str, Model], split: Split) -> tuple[dict[str, float], dict[str, float], float]:

@@ -8,7 +8,9 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from agents.recommender.training.events import Events, Floats, Ints
-from agents.recommender.training.matrices import sum_columns, weigh_pairs
+from agents.recommender.training.matrices import count_pairs, sum_columns, weigh_pairs
+
+PLACE_TRUST = 20.0  # people of a place, from which its own favourites count as much as everybody's
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,39 @@ class CategoryModel:
         return (tastes @ self.membership.T).toarray() * self.wanted
 
 
+@dataclass(frozen=True)
+class PlaceModel:
+    """A list for each place: `places` has the number of each person's (-1 unknown), `scores` is places by items, the last
+    row that of an unknown place."""
+
+    places: Ints
+    scores: Floats
+
+    def score(self, users: Ints) -> Floats:
+        """Scores of all items, (people, items)."""
+        return self.scores[self.places[users]]
+
+
 def fit_popularity(events: Events, half_life_days: float | None = None) -> PopularityModel:
     """People per item on a log scale; with a half-life, the old count less."""
     return PopularityModel(scores=np.log1p(sum_columns(weigh_pairs(events, half_life_days))))
+
+
+def fit_place_popularity(events: Events, trust: float = PLACE_TRUST) -> PlaceModel | None:
+    """People per item in a person's place, as far as the place has enough, and everywhere; None when no place is known.
+
+    The mean of the place's shares and everybody's, as if `trust` people of everywhere lived there too (Dirichlet prior).
+    """
+    if not (events.places >= 0).any():
+        return None
+    pairs = count_pairs(events)
+    everywhere = sum_columns(pairs) / max(len(np.unique(events.users)), 1)
+    rows = [everywhere]
+    for place in range(int(events.places.max()), -1, -1):
+        here = csr_matrix(pairs[events.places == place])
+        people = float((np.diff(here.indptr) > 0).sum())
+        rows.append((sum_columns(here) + np.float32(trust) * everywhere) / (people + trust))
+    return PlaceModel(places=events.places, scores=np.array(rows[::-1], dtype=np.float32))
 
 
 def fit_trend(events: Events, half_life_days: float) -> PopularityModel:

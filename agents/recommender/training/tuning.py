@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,7 +24,7 @@ class Tuned:
 
     values: dict[str, float]
     ndcg: float
-    model: Model
+    model: Model | None
     trials: int
 
 
@@ -41,24 +41,27 @@ def tune(
     fit: Callable[[Events, Mapping[str, float]], Model | None],
     settings: Sequence[Mapping[str, float]],
     split: Split,
+    tried: MutableMapping[str, float] | None = None,
 ) -> Tuned | None:
-    """Fits with each of the settings on the split's training part; the best, or None where the model does not apply."""
+    """Fits with each of the settings on the split's training part; the best, or None where the model does not apply.
+
+    `tried` keeps every figure: what it holds already, of a run that was broken off, is not fitted again.
+    """
     best: Tuned | None = None
+    known = {} if tried is None else tried
     for trial, values in enumerate(settings, start=1):
-        started = time.monotonic()
-        model = fit(split.train, values)
-        if model is None:
-            return None
-        figure = measure(rank(model, split, CUT), split)
-        log.info(
-            "%s %d/%d: NDCG@20 %.4f in %.1f s %s",
-            name,
-            trial,
-            len(settings),
-            figure,
-            time.monotonic() - started,
-            values,
-        )
-        if best is None or figure > best.ndcg:
-            best = Tuned(values=dict(values), ndcg=figure, model=model, trials=trial)
-    return best and Tuned(values=best.values, ndcg=best.ndcg, model=best.model, trials=len(settings))
+        key = f"{name} {dict(values)}"
+        model = None
+        if key not in known:
+            started = time.monotonic()
+            model = fit(split.train, values)
+            if model is None:
+                return None
+            known[key] = measure(rank(model, split, CUT), split)
+            seconds = time.monotonic() - started
+            log.info("%s %d/%d: NDCG@20 %.4f in %.1f s %s", name, trial, len(settings), known[key], seconds, values)
+        if best is None or known[key] > best.ndcg:
+            best = Tuned(values=dict(values), ndcg=known[key], model=model, trials=len(settings))
+    if best is None or best.model:
+        return best
+    return replace(best, model=fit(split.train, best.values))

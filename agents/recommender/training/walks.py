@@ -1,17 +1,23 @@
-"""Relevance paths: from a person's recent products over relations to others. Stage 2's formula, in matrix form.
+"""Walks over people, visits and sequences (stage 1), and where every path starts: a person's latest products.
 
-This is the contract that the graph's Cypher (schemas/cypher/relevance_paths.cypher) follows; a test holds both to the same
-numbers on a small graph.
+Stage 2's formula, the contract that the graph's Cypher (schemas/cypher/relevance_paths.cypher) follows; a test holds both to the
+same numbers on a small graph. Relations are relations.py's, here as in the graph:
 
-    score(person, c) = sum over kinds k of weight[k] x sum over recent products i of decay[k]^place(i) x strength[k](i -> c)
+    score[k](person, c) = sum over the RECENT_PRODUCTS latest products i of FADE^place(i) x strength[k](i -> c)
+    score(person, c)    = weight["stage_1"] x stage 1's share + sum over kinds k of weight[k] x score[k] / the person's largest
 
-- place(i): 0 for the product touched last, 1 for the one before; each product once, at most `limit` of them;
-- strength[k](i -> c): the chance of a walk i -> (person | visit | next) -> c, damped by c's popularity and by small support:
+- place(i): 0 for the product touched last, 1 for the one before; each product once;
+- strength[k](i -> c): the relation's score, kinds bought_with, viewed_with, then; alike: the cosine of what both are said to be
+  (agents.recommender.content). All damp c's popularity;
+- without times no order is known: every product is recent, and FADE is 1.
+
+A walk of stage 1 is the chance of i -> (person | visit | next) -> c, damped by c's popularity and by small support:
+
     together   i - person - c      sum over people of both of 1 / (their products)^a  / visits(i)^a  / people(c)^b
     visit      i - visit - c       the same over visits (baskets, sessions)
     next       i then c            touches of c up to `window` places after i, / (touches after i + 5) / people(c)^b
-  only the `neighbours` strongest of each i are relations;
-- without times no order is known: every product is recent, and decay is 1.
+
+only the `neighbours` strongest of each i count.
 """
 
 from __future__ import annotations
@@ -39,7 +45,7 @@ NEXT_FADE = 0.8  # one place further on counts this much less
 
 @dataclass(frozen=True, kw_only=True)
 class WalkSettings:
-    """Of one kind: `spread` is a, `damping` b, of the contract; `limit` recent products, each `decay` times the one before."""
+    """Of one walk: `spread` is a, `damping` b; `limit` recent products, each `decay` times the one before."""
 
     spread: float = 0.8
     damping: float = 0.35

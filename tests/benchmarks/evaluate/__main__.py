@@ -11,7 +11,8 @@ import sys
 import time
 
 from tests.benchmarks.evaluate.datasets import NAMED, Unusable, read_data
-from tests.benchmarks.evaluate.report import render_table, write_report
+from tests.benchmarks.evaluate.progress import Progress, Question
+from tests.benchmarks.evaluate.report import OUTPUT, render_table, write_report
 from tests.benchmarks.evaluate.running import evaluate
 
 
@@ -25,11 +26,15 @@ def main() -> int:
     parser.add_argument(
         "--trials", type=int, help="settings tried per model (default: 12, or 4 from 400,000 events on)"
     )
+    parser.add_argument("--resume", action="store_true", help="go on where a run of the same data was broken off")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     started = time.monotonic()
     try:
-        result = evaluate(read_data(arguments.data), repeats=arguments.repeats, trials=arguments.trials)
+        data = read_data(arguments.data)
+        question = Question(repeats=arguments.repeats, trials=arguments.trials)
+        path = OUTPUT / data.name / "progress.json"
+        result = evaluate(data, question, Progress(path, question, len(data.events), resume=arguments.resume))
     except (Unusable, OSError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return 2

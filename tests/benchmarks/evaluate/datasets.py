@@ -60,6 +60,9 @@ KIND = ("event_type", "event", "behavior", "behavior_type", "event_name")
 QUANTITY = ("quantity", "Quantity")
 VISIT = ("session_id", "sessionId", "user_session", "InvoiceNo", "Invoice", "order_id", "session")
 CATEGORY = ("category", "category_code", "category_id", "categoryid")
+NAME = ("name", "Description", "product_name", "title", "item_name")
+BRAND = ("brand",)
+PLACE = ("country", "Country")
 Json = dict[str, Any]
 
 
@@ -155,22 +158,22 @@ def _read_touches(path: Path, left_out: Counter[str]) -> Iterator[Touch]:
 
 def read_row(row: Json) -> tuple[list[Touch], str]:
     """The touches of one row, or why there are none."""
-    nested = row.get("properties")
-    properties = cast("Json", nested) if isinstance(nested, dict) else {}
+    properties, context = _nested(row, "properties"), _nested(row, "context")
     person = _first(row, PERSON)
     if not person:
         return [], "no person"
     kind = _read_kind(row)
     if kind is None:
         return [], "not a view, an addition or an order"
-    context = cast("Json", row["context"]) if isinstance(row.get("context"), dict) else {}
     session = _first(row, VISIT) or _first(properties, VISIT) or _first(context, VISIT)
     seconds = read_seconds(_first(row, TIME))
+    place = _first(row, PLACE) or _first(_nested(row, "location") or _nested(context, "location"), PLACE)
     touches: list[Touch] = []
     for product in _list_products(row, properties):
         quantity = _read_number(_first(product, QUANTITY))
         if quantity > 0 and (name := _first(product, PRODUCT)):
-            touches.append(Touch(person, name, kind, seconds, quantity, session, _first(product, CATEGORY)))
+            category, title, brand = (_first(product, names) for names in (CATEGORY, NAME, BRAND))
+            touches.append(Touch(person, name, kind, seconds, quantity, session, category, title, brand, place))
     return touches, "" if touches else "no product, or none of it"
 
 
@@ -202,6 +205,11 @@ def _list_products(row: Json, properties: Json) -> list[Json]:
         if isinstance(products, list) and products:
             return [cast("Json", product) for product in cast("list[object]", products) if isinstance(product, dict)]
     return [properties if _first(properties, PRODUCT) else row]
+
+
+def _nested(row: Json, name: str) -> Json:
+    value = row.get(name)
+    return cast("Json", value) if isinstance(value, dict) else {}
 
 
 def _first(row: Json, names: tuple[str, ...]) -> str:

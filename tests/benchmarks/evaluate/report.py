@@ -49,7 +49,17 @@ def render_table(result: Result) -> str:
     lines.append(
         f"ARGO stages 1+2 reach {result.ratio:.3f} times the NDCG@20 of the best single peer ({result.best_peer})."
     )
-    return "\n".join(lines)
+    return "\n".join([*lines, *_render_cold(result)])
+
+
+def _render_cold(result: Result) -> list[str]:
+    if not result.cold:
+        return []
+    lines = ["", "| without history | model | people | NDCG@20 | Recall@20 |", "|---|---|---:|---:|---:|"]
+    return lines + [
+        f"| {one.question} | {one.model} | {one.people:,} | {one.ndcg_20:.4f} | {one.recall_20:.4f} |"
+        for one in result.cold
+    ]
 
 
 def write_report(result: Result, folder: Path | None = None) -> Path:

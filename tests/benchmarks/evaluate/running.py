@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 
 import msgspec
@@ -13,8 +13,8 @@ import numpy as np
 import psutil
 
 from agents.recommender.training import metrics
-from agents.recommender.training.events import Ints
-from agents.recommender.training.ranking import Model, find_hits, mask_known, rank, take_best
+from agents.recommender.training.events import Events, Ints
+from agents.recommender.training.ranking import Model, find_hits, hide_known, rank, take_best
 from agents.recommender.training.splitting import Split, make_split, split_by_time
 from agents.recommender.training.stages import (
     TRAIN_SHARE,
@@ -26,32 +26,14 @@ from agents.recommender.training.stages import (
     make_validation,
 )
 from agents.recommender.training.tuning import tune
+from tests.benchmarks.evaluate.cold import ColdFigures, measure_cold
 from tests.benchmarks.evaluate.datasets import DataSet, Unusable
 from tests.benchmarks.evaluate.peers import PEERS, Peer
+from tests.benchmarks.evaluate.progress import Figures, Progress, Question
 
 CUT = 20
 LATENCY_PEOPLE = 100
 log = logging.getLogger(__name__)
-
-
-class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """One model on one split. `seconds`: fitting with the chosen settings; `tuning_seconds` all trials before that.
-
-    `peak_mb`: the process's largest memory while tuning and fitting; `latency_ms`: median time to rank all items for one person.
-    """
-
-    name: str
-    ndcg_10: float
-    ndcg_20: float
-    recall_20: float
-    hit_rate_10: float
-    coverage: float
-    novelty: float
-    seconds: float
-    tuning_seconds: float
-    peak_mb: float
-    latency_ms: float
-    settings: dict[str, float]
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +51,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     figures: list[Figures]
     missing: dict[str, str]
     settings: Settings
+    cold: list[ColdFigures]
     left_out: dict[str, int]
     best_peer: str
     ratio: float
@@ -99,26 +82,34 @@ class _Watch:
                 return
 
 
-def split_data(data: DataSet, *, repeats: bool) -> tuple[Split, str]:
-    """The published split of a data set that has one; by time otherwise, the last fifth of the events held out."""
+def split_data(data: DataSet, *, repeats: bool) -> tuple[Split, Events, str]:
+    """A split, the held-out events, and how they were held out: as published; else by time, the last fifth of the events."""
     if data.held_out is not None:
-        return make_split(data.events, data.held_out, repeats=repeats), "published"
+        return make_split(data.events, data.held_out, repeats=repeats), data.held_out, "published"
     if not data.events.timed:
         raise Unusable(f"{data.name} has neither times nor a published split: nothing can be held out fairly")
     train, test = split_by_time(data.events, TRAIN_SHARE)
-    return make_split(train, test, repeats=repeats), f"by time: the last {1 - TRAIN_SHARE:.0%} of the events held out"
+    split = make_split(train, test, repeats=repeats)
+    return split, test, f"by time: the last {1 - TRAIN_SHARE:.0%} of the events held out"
 
 
-def evaluate(data: DataSet, *, repeats: bool = False, trials: int | None = None) -> Result:
-    """Tune, fit and measure everything on one split of the data set."""
-    split, how = split_data(data, repeats=repeats)
+def evaluate(data: DataSet, question: Question, progress: Progress) -> Result:
+    """Tune, fit and measure everything on one split of the data set; what `progress` holds already is not done again."""
+    repeats, trials = question.repeats, question.trials
+    split, test, how = split_data(data, repeats=repeats)
     if not len(split.users):
         raise Unusable(f"{data.name}: nobody in the held-out part is known from training and wants anything new")
     validation = make_validation(split.train, repeats=repeats)
     budget = trials or count_trials(split.train)
     log.info("%s: %d people asked of %d, %d items", data.name, len(split.users), *split.train.shape)
-    figures = [_run_peer(name, peer, split, validation, budget) for name, peer in PEERS.items() if not peer.missing]
-    ours, settings = _run_ours(split, validation, budget)
+    run = _Run(split=split, test=test, validation=validation, budget=budget, tried=progress.tried)
+    figures: list[Figures] = []
+    for name, peer in PEERS.items():
+        if not peer.missing and name not in progress.figures:
+            progress.keep(_run_peer(name, peer, run))
+        if not peer.missing:
+            figures.append(progress.figures[name])
+    ours, settings, cold = _run_ours(run)
     best = max(figures, key=lambda one: one.ndcg_20)
     return Result(
         data=data.name,
@@ -133,15 +124,26 @@ def evaluate(data: DataSet, *, repeats: bool = False, trials: int | None = None)
         figures=[*figures, *ours],
         missing={name: peer.missing for name, peer in PEERS.items() if peer.missing},
         settings=settings,
+        cold=cold,
         left_out=data.left_out,
         best_peer=best.name,
         ratio=round(ours[-1].ndcg_20 / best.ndcg_20, 4) if best.ndcg_20 else 0.0,
     )
 
 
-def _run_peer(name: str, peer: Peer, split: Split, validation: Split, budget: int) -> Figures:
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    split: Split
+    test: Events
+    validation: Split
+    budget: int
+    tried: MutableMapping[str, float]
+
+
+def _run_peer(name: str, peer: Peer, run: _Run) -> Figures:
+    split = run.split
     with _Watch() as tuning:
-        tuned = tune(name, peer.fit, peer.grid[:budget], validation)
+        tuned = tune(name, peer.fit, peer.grid[: run.budget], run.validation, run.tried)
     values = tuned.values if tuned else {}
     with _Watch() as fitting:
         model = peer.fit(split.train, values)
@@ -151,9 +153,10 @@ def _run_peer(name: str, peer: Peer, split: Split, validation: Split, budget: in
     return measure_model(name, model, split, _Costs(fitting.seconds, tuning.seconds, peak, values))
 
 
-def _run_ours(split: Split, validation: Split, budget: int) -> tuple[list[Figures], Settings]:
+def _run_ours(run: _Run) -> tuple[list[Figures], Settings, list[ColdFigures]]:
+    split = run.split
     with _Watch() as tuning:
-        settings = choose_settings(validation, budget)
+        settings = choose_settings(run.validation, run.budget, run.tried)
     with _Watch() as fitting:
         both = fit_stages(settings, split)
     costs = _Costs(fitting.seconds, tuning.seconds, max(tuning.peak_bytes, fitting.peak_bytes), {})
@@ -162,7 +165,8 @@ def _run_ours(split: Split, validation: Split, budget: int) -> tuple[list[Figure
         "ARGO stage 2 alone (paths)": make_paths(both.paths, settings, split),
         "ARGO stages 1+2": both,
     }
-    return [measure_model(name, model, split, costs) for name, model in stages.items()], settings
+    figures = [measure_model(name, model, split, costs) for name, model in stages.items()]
+    return figures, settings, measure_cold(split, run.test, both, settings.alone)
 
 
 @dataclass(frozen=True)
@@ -207,6 +211,6 @@ def _time_person(model: Model, split: Split) -> float:
     for user in split.users[:: max(1, len(split.users) // LATENCY_PEOPLE)][:LATENCY_PEOPLE]:
         started = time.perf_counter()
         one = np.array([user], dtype=np.int32)
-        take_best(mask_known(np.array(model.score(one), np.float32), split.known, one), CUT)
+        take_best(hide_known(np.array(model.score(one), np.float32), split, one), CUT)
         times.append(time.perf_counter() - started)
     return float(np.median(times)) * 1000
