@@ -10,11 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from agents.recommender.training import run
+from agents.recommender import gates
+from agents.recommender.gates import Judged, find_fault
 from agents.recommender.training.collecting import KIND_OF_TYPE, Touch, collect_events
 from agents.recommender.training.reading import read_events
-from agents.recommender.training.run import find_fault
-from agents.recommender.training.stages import STAGE_1, Settings
 from agents.tools.warehouse import FakeWarehouse
 from agents.tools.whole_tables import FakeTables
 from functions.jobs.train_candidates import BadRun, train_candidates
@@ -84,7 +83,7 @@ def test_a_run_loads_candidates_and_its_record() -> None:
 
 def test_a_bad_run_leaves_the_last_good_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
     """Prevents: a night's failure that everybody is shown in the morning."""
-    monkeypatch.setattr(run, "FEWEST_COVERED", 2.0)
+    monkeypatch.setattr(gates, "FEWEST_COVERED", 2.0)
     tables = FakeTables({"touches": make_table(make_rows())})
     with pytest.raises(BadRun, match=r"only 40 of 40 people have candidates.*the last good candidates stay"):
         train_candidates(warehouse(), tables, NOW)
@@ -94,30 +93,40 @@ def test_a_bad_run_leaves_the_last_good_candidates(monkeypatch: pytest.MonkeyPat
     assert not record.accepted
 
 
-def settings(stage_1: float, popularity: float) -> Settings:
-    figures = {STAGE_1: stage_1, "popularity": popularity}
-    return Settings(values={}, weights={}, path_weights={}, alone={}, validation=figures)
-
-
-def candidates(people: int, each: int = 2) -> list[Candidate]:
-    return [
-        Candidate(user_id=f"p{person}", product_id=f"i{rank}", rank=rank, score=1, version="v", trained_at=NOW)
-        for person in range(people)
-        for rank in range(1, each + 1)
-    ]
-
-
 @pytest.mark.parametrize(
-    ("figures", "asked", "people", "last", "message"),
+    ("found", "popular", "asked", "people", "last", "message"),
     [
-        ((0.2, 0.1), 100, 10, 20, ""),
-        ((0.1, 0.2), 100, 10, 20, r"NDCG@20 .* popularity's 0\.2000"),
-        ((0.1, 0.2), 5, 10, 20, ""),  # five people prove nothing
-        ((0.2, 0.1), 100, 12, 20, "only 10 of 12 people"),
-        ((0.2, 0.1), 100, 10, 50, "fewer than 50% of the last good run's 50"),
+        (0.2, 0.1, 100, 10, 20, ""),
+        (0.1, 0.2, 100, 10, 20, r"NDCG@20 .* popularity's 0\.2000"),
+        (0.1, 0.2, 5, 10, 20, ""),  # five people prove nothing
+        (0.2, 0.1, 100, 12, 20, "only 10 of 12 people"),
+        (0.2, 0.1, 100, 10, 50, "fewer than 50% of the last good run's 50"),
     ],
 )
-def test_every_gate(figures: tuple[float, float], asked: int, people: int, last: int, message: str) -> None:
+def test_every_gate(found: float, popular: float, asked: int, people: int, last: int, message: str) -> None:
     """Prevents: a run that beats nothing, leaves people out, or has lost half of its input."""
-    fault = find_fault(settings(*figures), asked, candidates(10), people, last)
+    judged = Judged(asked=asked, found=found, popular=popular, people=people, last=last, covered=10, count=20)
+    fault = find_fault(judged)
     assert re.search(message, fault) if message else not fault, fault
+
+
+def test_a_product_that_nobody_has_touched_is_a_candidate() -> None:
+    """Prevents: a product that is never shown because it was never shown; one that the shop does not have."""
+    catalogue: list[dict[str, object]] = [
+        {"product_id": f"left{item}", "name": f"Red mug {item}", "category": "mugs"} for item in range(10)
+    ]
+    fresh: dict[str, object] = {"product_id": "fresh", "name": "Red mug with a lid", "category": "mugs"}
+    gone = {**fresh, "product_id": "gone", "in_stock": False}
+    hat = {"product_id": "hat", "name": "Straw hat", "category": "hats"}
+    found = FakeWarehouse({"COUNT(*)": [{"orders": 1}], "product_catalog": [*catalogue, fresh, gone, hat]})
+    tables = FakeTables({"touches": make_table(make_rows())})
+    done = train_candidates(found, tables, NOW)
+    by_person: dict[str, set[str]] = {}
+    for one in tables.loads["candidates"]:
+        assert isinstance(one, Candidate)
+        by_person.setdefault(one.user_id, set()).add(one.product_id)
+    assert {person for person, products in by_person.items() if "fresh" in products} == {
+        f"p{n}" for n in range(1, 40, 2)
+    }
+    assert not {"gone", "hat"} & set.union(*by_person.values())
+    assert done.products == 20, "touched ones"
