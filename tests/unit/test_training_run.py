@@ -94,17 +94,18 @@ def test_a_bad_run_leaves_the_last_good_candidates(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(
-    ("found", "popular", "asked", "people", "last", "message"),
+    ("figures", "asked", "people", "last", "message"),
     [
-        (0.2, 0.1, 100, 10, 20, ""),
-        (0.1, 0.2, 100, 10, 20, r"NDCG@20 .* popularity's 0\.2000"),
-        (0.1, 0.2, 5, 10, 20, ""),  # five people prove nothing
-        (0.2, 0.1, 100, 12, 20, "only 10 of 12 people"),
-        (0.2, 0.1, 100, 10, 50, "fewer than 50% of the last good run's 50"),
+        ((0.2, 0.1), 100, 10, 20, ""),
+        ((0.1, 0.2), 100, 10, 20, r"NDCG@20 .* popularity's 0\.2000"),
+        ((0.1, 0.2), 5, 10, 20, ""),  # five people prove nothing
+        ((0.2, 0.1), 100, 12, 20, "only 10 of 12 people"),
+        ((0.2, 0.1), 100, 10, 50, "fewer than 50% of the last good run's 50"),
     ],
 )
-def test_every_gate(found: float, popular: float, asked: int, people: int, last: int, message: str) -> None:
+def test_every_gate(figures: tuple[float, float], asked: int, people: int, last: int, message: str) -> None:
     """Prevents: a run that beats nothing, leaves people out, or has lost half of its input."""
+    found, popular = figures
     judged = Judged(asked=asked, found=found, popular=popular, people=people, last=last, covered=10, count=20)
     fault = find_fault(judged)
     assert re.search(message, fault) if message else not fault, fault
