@@ -32,7 +32,7 @@ from schemas.rows import encode
 
 TOPIC = "recommendations"
 RECORD_SECONDS = 3.0  # how long an answer waits for Pub/Sub
-KNOWN = {"user_id", "session_id", "related_to", "recent", "limit", "language", "explain", "model"}
+KNOWN = {"user_id", "session_id", "related_to", "recent", "limit", "language", "country", "explain", "model"}
 log = logging.getLogger(__name__)
 
 
@@ -120,6 +120,7 @@ def read_question(parameters: QueryParams, caller: Caller) -> Question:
         limit=_read_limit(parameters.get("limit", "5")),
         session_id=ids["session_id"],
         related_to=ids["related_to"],
+        country=_read_id(parameters, "country"),
         use_model=_read_flag(parameters, "model", default=True),
     )
     return Question(user_id=user_id, context=context, explain=_read_flag(parameters, "explain", default=False))

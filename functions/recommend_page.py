@@ -55,7 +55,8 @@ def _draw_paths(items: list[Item], chosen: str) -> str:
 
 
 def _name_start(link: Link) -> str:
-    return link.from_name or ("what is popular" if link.relation is Relation.POPULAR else "people of a like taste")
+    nameless = {Relation.POPULAR: "what is popular", Relation.ALIKE: "what the person chose"}
+    return link.from_name or nameless.get(link.relation, "people of a like taste")
 
 
 def _draw_box(x: int, place: int, name: str, kind: str) -> str:

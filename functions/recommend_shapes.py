@@ -172,6 +172,10 @@ def _list_parameters() -> list[dict[str, Any]]:
         ),
         "limit": ({"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": 5}, "How many items"),
         "language": ({"type": "string", "default": "en"}, "ISO 639, of the reason; English where there is no wording"),
+        "country": (
+            text,
+            "Where the person is, as events say it: what is popular there answers where little else is known",
+        ),
         "explain": ({**flag, "default": False}, "With paths, evidence and experiment"),
         "model": ({**flag, "default": True}, "false: no model is asked, the template words the reason"),
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from itertools import zip_longest
 
 import msgspec
 
@@ -27,7 +28,7 @@ WITH bought AS (
   WHERE events.person_id = @user_id AND events.event_type = 'order_completed'
 )
 SELECT candidate.product_id, candidate.score, product.name, product.category, product.brand, product.price,
-  product.cost, product.in_stock, 0 AS buyers
+  product.cost, product.in_stock, product.product_id IS NOT NULL AND product.last_seen_at IS NULL AS is_new, 0 AS buyers
 FROM argo.current_candidates AS candidate
 JOIN argo.product_catalog AS product ON product.product_id = candidate.product_id
 LEFT JOIN bought ON bought.product_id = candidate.product_id
@@ -79,6 +80,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     in_stock: bool | None = None
     bought_at: datetime | None = None
     buyers: int = 0
+    is_new: bool = False  # nobody has touched it
     is_listed: bool = True  # False: paths alone brought it
 
 
@@ -123,6 +125,7 @@ def make_candidates(known: Known, products: Mapping[str, Product], ids: Sequence
             price=product.price,
             cost=product.cost,
             in_stock=product.in_stock,
+            is_new=product.is_new,
             bought_at=copies.to_time(bought[product_id]) if product_id in bought else None,
         )
         for product_id, score in ids
@@ -130,10 +133,12 @@ def make_candidates(known: Known, products: Mapping[str, Product], ids: Sequence
     ]
 
 
-def list_popular(serving: Serving, known: Known, category: str | None = None) -> list[Candidate]:
-    """What is popular, in the category first when one is given."""
+def list_popular(serving: Serving, known: Known, categories: Sequence[str] = (), country: str = "") -> list[Candidate]:
+    """What is popular: in these categories (by turns), then in the country (else in the person's own), then everywhere."""
     popular = copies.read_popular(serving, known.pointer.shop)
-    ids = [*popular.by_category.get(category or "", []), *popular.everywhere]
+    turns = zip_longest(*(popular.by_category.get(category, []) for category in categories))
+    liked = [product_id for turn in turns for product_id in turn if product_id]
+    ids = [*liked, *popular.by_country.get(country or known.person.country, []), *popular.everywhere]
     wanted = list(dict.fromkeys(ids))[:POPULAR_LIMIT]
     products = copies.read_products(serving, known.pointer.shop, wanted)
     made = make_candidates(known, products, [(product_id, 0.0) for product_id in wanted])

@@ -7,7 +7,7 @@ know: training for candidates (training/signals.py), the job publish_serving for
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,9 +45,11 @@ def weigh_words(products: Iterable[list[str]]) -> csr_matrix:
     return csr_matrix(diags_array(1 / np.maximum(length, np.float32(1e-6))) @ matrix)
 
 
-def find_alike(words: csr_matrix, wanted: NDArray[np.bool_] | None = None, count: int = NEIGHBOURS) -> csr_matrix:
+def find_alike(
+    words: csr_matrix, wanted: Sequence[bool] | NDArray[np.bool_] | None = None, count: int = NEIGHBOURS
+) -> csr_matrix:
     """Cosines of each product with the `count` likest others (of those that are `wanted`): products by products."""
-    others = words if wanted is None else csr_matrix(diags_array(wanted.astype(np.float32)) @ words)
+    others = words if wanted is None else csr_matrix(diags_array(np.asarray(wanted, dtype=np.float32)) @ words)
     columns = csr_matrix(others.T)
     blocks = list(_find_blocks(words, columns, count))
     return csr_matrix(vstack(blocks, format="csr"), dtype=np.float32) if blocks else csr_matrix((0, 0))

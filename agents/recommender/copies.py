@@ -15,6 +15,7 @@ from decimal import Decimal
 import msgspec
 
 from agents.recommender.items import ProductName, Touch
+from agents.recommender.learned import UNLEARNED, Weights
 from agents.tools.serving import Serving
 
 POINTER = "serving:current"
@@ -31,23 +32,29 @@ _MARK = "\x1f"
 
 
 class Pointer(msgspec.Struct, frozen=True, kw_only=True):
-    """Which copies are current: `people` is the version of the candidates, `trained_at` theirs; `shop` the catalogue's."""
+    """Which copies are current: `people` is the version of the candidates, `trained_at` theirs, `weights` what that run learned
+    of paths; `shop` is the catalogue's."""
 
     people: str
     shop: str
     trained_at: datetime
+    weights: Weights = UNLEARNED
 
 
 class Person(msgspec.Struct, frozen=True, kw_only=True):
-    """Candidates (id, score) best first; orders (id -> seconds since 1970); latest touches (id, touch, seconds)."""
+    """Candidates (id, score) best first; orders (id -> seconds since 1970); latest touches (id, touch, seconds); country."""
 
     candidates: list[tuple[str, float]] = []
     bought: dict[str, float] = {}
     recent: list[tuple[str, Touch, float]] = []
+    country: str = ""
 
 
 class Product(msgspec.Struct, frozen=True, kw_only=True):
-    """One product of the catalogue, with how many people ordered it in 90 days."""
+    """One product of the catalogue, with how many people ordered it in 90 days, and what is like it (id, cosine).
+
+    `is_new`: nobody has touched it.
+    """
 
     name: str | None = None
     category: str | None = None
@@ -56,13 +63,16 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
     cost: Decimal | None = None
     in_stock: bool | None = None
     buyers: int = 0
+    is_new: bool = False
+    alike: list[tuple[str, float]] = []
 
 
 class Popular(msgspec.Struct, frozen=True, kw_only=True):
-    """Ids, most popular first: of all, and of each category."""
+    """Ids, most popular first: of all, of each category, and in each country."""
 
     everywhere: list[str] = []
     by_category: dict[str, list[str]] = {}
+    by_country: dict[str, list[str]] = {}
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):

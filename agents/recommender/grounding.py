@@ -24,7 +24,7 @@ _NAME = re.compile(f"{_OPEN}(.){_CLOSE}")
 _DOUBLE = re.compile(f"{_CLOSE}\\s+{_OPEN}")
 _ENDS = '"\u201d\u2019\u00bb\u300d\u300f'
 _QUOTED = re.compile(f'["\u201c\u2018\u00ab\u300c\u300e]([^{_ENDS}{_OPEN}]{{2,}})[{_ENDS}]')
-_LEADING = frozenset({Relation.BOUGHT.value, Relation.VIEWED.value, Relation.THEN.value})
+_LEADING = frozenset({Relation.BOUGHT.value, Relation.VIEWED.value, Relation.THEN.value, Relation.ALIKE.value})
 _CURRENCY = re.compile(r"[£$€₩¥%]|\d\s*원")
 
 
@@ -175,7 +175,7 @@ class _Reading:
 
 def _supports(fact: Evidence, claim: str) -> bool:
     if claim == "crowd":
-        return fact.kind in set(Relation)
+        return fact.kind in set(Relation) - {Relation.ALIKE}  # nobody did anything
     return fact.kind == claim or (
         claim == Relation.BOUGHT.value and fact.kind == Relation.POPULAR.value and fact.count > 0
     )

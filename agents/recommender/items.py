@@ -32,6 +32,7 @@ class Relation(StrEnum):
     THEN = "then"  # by others after another product
     POPULAR = "popular"
     TASTE = "taste"
+    ALIKE = "alike"  # by what the shop says of it
 
 
 class Source(StrEnum):
@@ -66,6 +67,8 @@ class Link(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
             return f"bought by {_count(self.count, 'person', 'people')} in 90 days" if self.count else LISTED
         if self.relation is Relation.TASTE:
             return "chosen by people of a like taste"
+        if self.relation is Relation.ALIKE:
+            return ARROW.join((self.from_name or "a product touched before", "is similar to", name))
         if self.relation is Relation.BOUGHT:
             return ARROW.join((self.from_name, f"bought together in {_count(self.count, 'order', 'orders')}", name))
         if self.relation is Relation.THEN:
@@ -92,6 +95,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     """What the caller knows about the occasion. `recent_products` empty: the recommender looks them up itself.
 
     `related_to`: what goes with this product, whoever asks. `use_model` false: the template words the reason.
+    `country`: where the person is, for whom only popularity speaks.
     """
 
     language: str = "en"
@@ -102,6 +106,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     session_id: str = ""
     related_to: str = ""
     use_model: bool = True
+    country: str = ""
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):

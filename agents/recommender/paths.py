@@ -12,14 +12,15 @@ from typing import Any
 import msgspec
 
 from agents.recommender.items import ARROW, Link, ProductName, Relation, Touch
+from agents.recommender.learned import FADE, RECENT_PRODUCTS, UNLEARNED, VISITS, Weights
 from agents.tools.graph import Graph
 from schemas.graph import RelationKind, statement
 from schemas.rows import OUTCOME_TYPES
 
-__all__ = ["ARROW", "PATH_WEIGHTS", "KindWeight", "PathWeights", "Relevance", "find_paths", "find_recent"]
+__all__ = ["ARROW", "KindWeight", "PathWeights", "Relevance", "find_paths", "find_recent", "weigh_kinds"]
 
-RECENT_PRODUCTS = 10
 FOUND_LIMIT = 100
+LINKS = 3  # that say why, of each product
 FEW_FOUND = 5  # what an answer needs; with fewer, visits are walked too
 WALKED_PRODUCTS = 3  # newest first: walks take longer than relations
 WALKED_EVENTS = 15  # of each; 10 to 40 rank as well as each other (Online Retail); the time grows with it
@@ -52,12 +53,6 @@ class KindWeight(msgspec.Struct, frozen=True, kw_only=True):
 
 
 PathWeights = Mapping[RelationKind, KindWeight]
-PATH_WEIGHTS: PathWeights = {
-    RelationKind.BOUGHT_WITH: KindWeight(weight=1.0, decay=0.9),
-    RelationKind.VIEWED_WITH: KindWeight(weight=0.5, decay=0.9),
-    RelationKind.THEN: KindWeight(weight=0.5, decay=0.9),
-}
-"""Until a training run has learned better ones."""
 
 
 class _Link(msgspec.Struct, frozen=True, rename="camel"):
@@ -84,17 +79,25 @@ class _Recent(msgspec.Struct, frozen=True, rename="camel"):
 class Relevance(msgspec.Struct, frozen=True, kw_only=True):
     """How near a product is, its name in the graph, and up to three links that say why, strongest first.
 
-    `parts` says how much of the score each kind of relation brought; a walk over visits has none.
+    `parts` says how much of the score each kind of path brought: relations by RelationKind, else VISITS or ALIKE (learned.py).
     """
 
     score: float
     name: str
     links: list[Link]
-    parts: dict[RelationKind, float] = {}
+    parts: Mapping[str, float] = {}
+
+
+def weigh_kinds(weights: Weights) -> PathWeights:
+    """How much relations of each kind count in the graph, by what the last good run learned."""
+    return {kind: KindWeight(weight=weights.walk(kind), decay=FADE) for kind in RelationKind}
+
+
+UNLEARNED_KINDS = weigh_kinds(UNLEARNED)
 
 
 def find_paths(
-    graph: Graph, recent: Sequence[ProductName], weights: PathWeights = PATH_WEIGHTS
+    graph: Graph, recent: Sequence[ProductName], weights: PathWeights = UNLEARNED_KINDS
 ) -> dict[str, Relevance]:
     """The relevance of what these products (newest first) lead to, by product id, the nearest first.
 
@@ -130,7 +133,7 @@ def _walk(graph: Graph, starts: Sequence[ProductName], own: dict[str, list[str]]
         "recent": [
             {
                 "productId": start.product_id,
-                "weight": WALK_WEIGHT * PATH_WEIGHTS[RelationKind.VIEWED_WITH].decay ** place,
+                "weight": WALK_WEIGHT * FADE**place,
             }
             for place, start in enumerate(starts[:WALKED_PRODUCTS])
         ],
@@ -158,7 +161,7 @@ def _read_answer(answer: _Answer) -> Relevance:
         score=answer.score,
         name=answer.name,
         links=[_make_link(link) for link in answer.links],
-        parts={RelationKind[kind]: part for kind, part in answer.parts.items() if part},
+        parts={RelationKind[kind].value: part for kind, part in answer.parts.items() if part} or {VISITS: answer.score},
     )
 
 

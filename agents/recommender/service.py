@@ -19,6 +19,7 @@ from google.auth.exceptions import TransportError
 from redis.exceptions import RedisError
 
 from agents.recommender import copies, experiments, rules, wording
+from agents.recommender.alike import add_alike
 from agents.recommender.bounds import Bound, Unavailable
 from agents.recommender.candidates import (
     Candidate,
@@ -31,8 +32,9 @@ from agents.recommender.candidates import (
 from agents.recommender.copies import Known, NoCopy
 from agents.recommender.experiments import Experiment, Variant
 from agents.recommender.items import Choice, Context, Item, ProductName, Source
-from agents.recommender.paths import RECENT_PRODUCTS, Relevance, find_paths, find_recent
-from agents.recommender.ranking import NEWS_WEIGHT, PATH_WEIGHT, is_personal, rank_items
+from agents.recommender.learned import RECENT_PRODUCTS, UNLEARNED, Weights
+from agents.recommender.paths import Relevance, find_paths, find_recent, weigh_kinds
+from agents.recommender.ranking import is_personal, rank_items
 from agents.recommender.selection import MODEL_SECONDS, select_item
 from agents.tools.graph import Graph, GraphUnavailable
 from agents.tools.models import ModelGateway
@@ -48,6 +50,7 @@ GRAPH_SECONDS = 0.5  # 30 ms when it is well
 WAREHOUSE_SECONDS = 5.0  # one or two queries of a second each
 NOBODY = "anonymous"
 NAMED_BY = "moment"  # `chosen_by` of a product that was named, not chosen
+CATEGORIES = 3  # of the latest products, in which popularity speaks for somebody with too little else
 
 Value = TypeVar("Value")
 
@@ -83,6 +86,7 @@ class _Found:
     relevance: dict[str, Relevance]
     recent: list[ProductName]
     version: str | None = None
+    weights: Weights = UNLEARNED
 
 
 def recommend(user_id: str, context: Context, ports: Ports) -> Choice:
@@ -99,10 +103,10 @@ def recommend(user_id: str, context: Context, ports: Ports) -> Choice:
     found = _find(user_id, context, sources)
     now = ports.now()
     allowed = [one for one in found.candidates if not rules.find_refusal(one, ports.rules, now)]
-    weight = PATH_WEIGHT if variant.path_weight is None else variant.path_weight
+    path_weight = variant.path_weight
     if any(product.is_news for product in found.recent) or not is_personal(allowed):
-        weight = NEWS_WEIGHT
-    items = rules.arrange_items(rank_items(allowed, found.relevance, weight), ports.rules)
+        path_weight = found.weights.news  # of which stage 1 knows nothing
+    items = rules.arrange_items(rank_items(allowed, found.relevance, found.weights, path_weight), ports.rules)
     items = items[: max(context.limit, MODEL_ITEMS)]
     if not items:
         raise NothingToRecommend(f"no product is known that could be recommended to {person}")
@@ -178,11 +182,11 @@ class _Sources:
         """By the graph; nothing without it."""
         return self._ask_graph(lambda graph: find_recent(graph, user_id)) or []
 
-    def find_paths(self, recent: Sequence[ProductName]) -> dict[str, Relevance]:
+    def find_paths(self, recent: Sequence[ProductName], weights: Weights) -> dict[str, Relevance]:
         """By the graph; nothing without it, or without a product to start from."""
         if not recent:
             return {}
-        return self._ask_graph(lambda graph: find_paths(graph, recent)) or {}
+        return self._ask_graph(lambda graph: find_paths(graph, recent, weigh_kinds(weights))) or {}
 
     def miss(self, source: Source, error: Exception) -> None:
         """Note that a source did not answer."""
@@ -230,7 +234,8 @@ def _find_by_copy(known: Known, context: Context, sources: _Sources) -> _Found:
     if context.related_to:
         product = names.get(context.related_to)
         recent = [ProductName(product_id=context.related_to, name=(product and product.name) or context.related_to)]
-    relevance = sources.find_paths(recent)
+    weights = known.pointer.weights
+    relevance = add_alike(sources.find_paths(recent, weights), recent, names)
     own = [] if context.related_to else known.person.candidates
     more = [(product_id, 0.0) for product_id in relevance if product_id not in {one for one, _ in own}]
     listed = [one for one, _ in (*own, *more)]
@@ -239,18 +244,21 @@ def _find_by_copy(known: Known, context: Context, sources: _Sources) -> _Found:
     brought = [msgspec.structs.replace(one, is_listed=False) for one in make_candidates(known, products, more)]
     candidates = drop_recent([*candidates, *brought], recent)
     if len(candidates) < max(context.limit, MODEL_ITEMS):
-        category = names[context.related_to].category if context.related_to in names else None
-        popular = sources.read_copy(lambda serving: list_popular(serving, known, category))
+        touched = [names[one.product_id].category for one in recent[:CATEGORIES] if one.product_id in names]
+        liked = list(dict.fromkeys(category for category in touched if category))
+        popular = sources.read_copy(lambda serving: list_popular(serving, known, liked, context.country))
         there = {one.product_id for one in candidates}
         candidates += drop_recent([one for one in popular if one.product_id not in there], recent)
-    return _Found(candidates=candidates, relevance=relevance, recent=recent, version=known.pointer.people)
+    return _Found(
+        candidates=candidates, relevance=relevance, recent=recent, version=known.pointer.people, weights=weights
+    )
 
 
 def _find_by_warehouse(user_id: str, context: Context, sources: _Sources) -> _Found:
     recent = _join_recent(context, sources.find_recent(user_id) if user_id else [])
     if context.related_to:
         recent = [ProductName(product_id=context.related_to, name=context.related_to)]
-    relevance = sources.find_paths(recent)
+    relevance = sources.find_paths(recent, UNLEARNED)
     failed: Unavailable | None = None
     candidates: list[Candidate] = []
     try:

@@ -40,7 +40,11 @@ class Wording:
         """The template's reason for a link; without one, that of taste."""
         if link is None:
             return self.section.templates["taste"]
-        kind = "listed" if link.relation == "popular" and not link.count else link.relation.value
+        kind = link.relation.value
+        if link.relation == "popular" and not link.count:
+            kind = "listed"
+        if link.relation == "alike" and not link.from_name:
+            kind = "alike_own"
         return self.section.templates[kind].format(name=link.from_name, count=link.count)
 
     def write_known(self) -> str:

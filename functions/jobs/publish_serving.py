@@ -17,10 +17,12 @@ import msgspec
 
 from agents.recommender import copies
 from agents.recommender.copies import Person, Pointer, Popular, Product
+from agents.recommender.learned import UNLEARNED, Weights, read_weights
 from agents.tools.serving import Serving, redis_serving
 from agents.tools.warehouse import Record, Warehouse, bigquery
 
 PAGE_PEOPLE = 2_000
+ALIKE_COUNT = 10
 VERSION = "SELECT version, MAX(trained_at) AS trained_at FROM argo.current_candidates GROUP BY version LIMIT 1"
 PEOPLE = """
 SELECT user_id, ARRAY_AGG(STRUCT(product_id AS product_id, score AS score) ORDER BY rank LIMIT 100) AS candidates
@@ -43,10 +45,26 @@ GROUP BY interactions.person_id, product.product_id
 """
 PRODUCTS = """
 SELECT catalog.product_id, catalog.name, catalog.category, catalog.brand, catalog.price, catalog.cost, catalog.in_stock,
-  COALESCE(popular.buyers, 0) AS buyers, COALESCE(popular.people, 0) AS people
+  catalog.last_seen_at IS NULL AS is_new, COALESCE(popular.buyers, 0) AS buyers, COALESCE(popular.people, 0) AS people
 FROM argo.product_catalog AS catalog
 LEFT JOIN argo.popular_products AS popular ON popular.product_id = catalog.product_id
 """
+
+COUNTRIES = """
+SELECT country, product_id
+FROM argo.popular_by_country
+QUALIFY ROW_NUMBER() OVER (PARTITION BY country ORDER BY people DESC, product_id) <= 50
+ORDER BY country, people DESC, product_id
+"""
+# Where each of these people was last, newest first.
+PLACES = """
+SELECT person_id AS user_id, location.country AS country, MAX(event_timestamp) AS seen_at
+FROM argo.interactions
+WHERE person_id > @after AND person_id <= @until AND location.country IS NOT NULL
+GROUP BY person_id, country
+ORDER BY seen_at DESC
+"""
+LEARNED = "SELECT settings FROM argo.model_runs WHERE accepted AND version = @version LIMIT 1"
 
 log = logging.getLogger(__name__)
 
@@ -69,9 +87,23 @@ def publish(warehouse: Warehouse, serving: Serving, now: datetime) -> tuple[int,
             serving.put({copies.person_key(version, user_id): text for user_id, text in page.items()})
             people += len(page)
     shop = f"shop-{now.isoformat()}"
-    products = _copy_products(warehouse.query(PRODUCTS), serving, shop)
-    copies.publish(serving, Pointer(people=version, shop=shop, trained_at=trained_at))
+    by_country: dict[str, list[str]] = {}
+    for row in warehouse.query(COUNTRIES):
+        by_country.setdefault(row["country"], []).append(row["product_id"])
+    products = _copy_products(warehouse.query(PRODUCTS), by_country, serving, shop)
+    weights = _read_weights(warehouse, version)
+    copies.publish(serving, Pointer(people=version, shop=shop, trained_at=trained_at, weights=weights))
     return people, products
+
+
+def _read_weights(warehouse: Warehouse, version: str) -> Weights:
+    """What the run learned of paths, which made these candidates."""
+    found = warehouse.query(LEARNED, {"version": version})
+    try:
+        return read_weights(found[0]["settings"]) if found else UNLEARNED
+    except msgspec.MsgspecError as error:
+        log.warning("what run %s learned is not readable, paths count as before any run: %s", version, error)
+        return UNLEARNED
 
 
 def _read_people(warehouse: Warehouse) -> Iterator[dict[str, str]]:
@@ -85,16 +117,25 @@ def _read_people(warehouse: Warehouse) -> Iterator[dict[str, str]]:
         history: dict[str, list[Record]] = {}
         for row in warehouse.query(HISTORY, {"after": after, "until": until}):
             history.setdefault(row["user_id"], []).append(row)
-        yield {row["user_id"]: _shape_person(row["candidates"], history.get(row["user_id"], [])) for row in rows}
+        countries: dict[str, str] = {}
+        for row in warehouse.query(PLACES, {"after": after, "until": until}):
+            countries.setdefault(row["user_id"], row["country"])
+        yield {
+            row["user_id"]: _shape_person(
+                row["candidates"], history.get(row["user_id"], []), countries.get(row["user_id"], "")
+            )
+            for row in rows
+        }
         after = until
 
 
-def _shape_person(candidates: list[dict[str, Any]], history: list[Record]) -> str:
+def _shape_person(candidates: list[dict[str, Any]], history: list[Record], country: str) -> str:
     recent = sorted(history, key=lambda row: row["touched_at"], reverse=True)[: copies.READ_TOUCHES]
     person = Person(
         candidates=[(one["product_id"], round(one["score"], 9)) for one in candidates],
         bought={row["product_id"]: row["ordered_at"].timestamp() for row in history if row["ordered_at"]},
         recent=[(row["product_id"], _read_touch(row), row["touched_at"].timestamp()) for row in recent],
+        country=country,
     )
     return msgspec.json.encode(person).decode()
 
@@ -105,8 +146,14 @@ def _read_touch(row: Record) -> copies.Touch:
     return copies.Touch.ADDED if row["added_at"] else copies.Touch.VIEWED
 
 
-def _copy_products(rows: list[Record], serving: Serving, shop: str) -> int:
-    shaped = {row["product_id"]: msgspec.convert(row, Product) for row in rows}
+def _copy_products(rows: list[Record], by_country: dict[str, list[str]], serving: Serving, shop: str) -> int:
+    alike = list_alike(rows)
+    shaped = {
+        row["product_id"]: msgspec.structs.replace(
+            msgspec.convert(row, Product), alike=alike.get(row["product_id"], [])
+        )
+        for row in rows
+    }
     serving.fill(copies.products_key(shop), {name: msgspec.json.encode(one).decode() for name, one in shaped.items()})
     order = sorted((row for row in rows if row["people"]), key=lambda row: (-row["people"], row["product_id"]))
     ids = [row["product_id"] for row in order]
@@ -115,6 +162,21 @@ def _copy_products(rows: list[Record], serving: Serving, shop: str) -> int:
         category = shaped[product_id].category
         if category and len(by_category.setdefault(category, [])) < copies.POPULAR_COUNT:
             by_category[category].append(product_id)
-    popular = Popular(everywhere=ids[: copies.POPULAR_COUNT], by_category=by_category)
+    popular = Popular(everywhere=ids[: copies.POPULAR_COUNT], by_category=by_category, by_country=by_country)
     serving.put({copies.popular_key(shop): msgspec.json.encode(popular).decode()})
     return len(shaped)
+
+
+def list_alike(rows: list[Record]) -> dict[str, list[tuple[str, float]]]:
+    """What is like each product, by its name, category and brand: the likest products for sale."""
+    from agents.recommender.content import find_alike, list_words, weigh_words
+
+    words = weigh_words([list_words(row["name"], row["category"], row["brand"]) for row in rows])
+    links = find_alike(words, [row["in_stock"] is not False for row in rows], count=ALIKE_COUNT)
+    ids = [str(row["product_id"]) for row in rows]
+    found: dict[str, list[tuple[str, float]]] = {}
+    for place, product_id in enumerate(ids):
+        begin, end = links.indptr[place], links.indptr[place + 1]
+        near = sorted(zip(links.data[begin:end].tolist(), links.indices[begin:end].tolist(), strict=True), reverse=True)
+        found[product_id] = [(ids[other], round(cosine, 4)) for cosine, other in near]
+    return found

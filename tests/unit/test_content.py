@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import math
+from datetime import datetime
 from itertools import permutations
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from agents.recommender.content import find_alike, list_words, weigh_words
 from agents.recommender.training import relations
-from agents.recommender.training.collecting import Touch, collect_events
+from agents.recommender.training.collecting import KIND_OF_TYPE, Touch, collect_events
 from agents.recommender.training.events import ORDERED, VIEWED, Events
 from agents.recommender.training.relations import relate_significant
 from schemas.graph import RelationKind
+
+FIXTURE = Path(__file__).parents[1] / "emulator" / "sql" / "product_relations.json"
 
 DAY = 86_400.0
 
@@ -43,6 +48,39 @@ def test_a_relation_is_what_occurs_together_beyond_chance() -> None:
     assert found == pytest.approx({("cup", "saucer"): score, ("saucer", "cup"): score}, rel=1e-5)
 
 
+@pytest.mark.parametrize("kind", list(RelationKind))
+def test_relations_are_those_of_the_warehouse(kind: RelationKind) -> None:
+    """Prevents: weights that are learned over other relations than product_relations.sql puts into the graph.
+
+    The same rows and the same expected relations hold the SQL on the laptop cloud (tests/emulator/test_warehouse_sql.py).
+    """
+    fixture = json.loads(FIXTURE.read_text(encoding="utf-8"))
+    rows = fixture["rows"]["user_interactions"]
+    cancelled = {row["order_id"] for row in rows if row["event_type"] == "order_cancelled"}
+    touches = [
+        Touch(
+            row.get("user_id") or row["anonymous_id"],
+            product["product_id"],
+            KIND_OF_TYPE[row["event_type"]],
+            datetime.fromisoformat(row["event_timestamp"]).timestamp(),
+            1.0,
+            row["event_id"] if row["event_type"] == "order_completed" else row.get("session_id", ""),
+        )
+        for row in rows
+        if row["event_type"] in KIND_OF_TYPE and row.get("order_id") not in cancelled
+        for product in row["products"]
+    ]
+    events = collect_events(touches)
+    links = relate_significant(events, kind)
+    assert links is not None
+    names = events.item_ids
+    found = {(names[row], names[column]): float(links[row, column]) for row, column in np.argwhere(links.toarray())}
+    expected = {
+        (one["product_id"], one["related_id"]): one["score"] for one in fixture["expected"] if one["kind"] == kind
+    }
+    assert found == pytest.approx(expected, abs=1e-4)
+
+
 def test_steps_have_a_direction_and_an_end() -> None:
     """Prevents: a lamp that leads to the cup bought before it; steps of a year."""
     links = relate_significant(make_shop(), RelationKind.THEN)
@@ -70,7 +108,7 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     parts = relate_significant(events, RelationKind.BOUGHT_WITH)
     assert whole is not None
     assert parts is not None
-    assert (whole != parts).nnz == 0
+    assert (whole.toarray() == parts.toarray()).all()
 
 
 def test_without_times_or_events_of_a_kind_there_is_none() -> None:

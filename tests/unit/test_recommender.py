@@ -17,6 +17,7 @@ from agents.recommender import experiments
 from agents.recommender.bounds import Bound, Unavailable
 from agents.recommender.candidates import Candidate
 from agents.recommender.items import Source
+from agents.recommender.learned import STAGE_1, UNLEARNED, VISITS, Settings, Weights, read_weights
 from agents.recommender.paths import Relevance
 from agents.recommender.ranking import rank_items
 from agents.recommender.rules import Rules
@@ -271,11 +272,45 @@ ONE_SIDED = "try: {running: true, about: x, variants: {control: {share: 1.0e-12}
 
 def test_both_stages_have_a_say_in_the_order() -> None:
     """Prevents: a graph that changes nothing, and one that lifts a hopeless candidate over everything."""
-    candidates = [Candidate(product_id=f"p{place}", score=1.0) for place in range(1, 101)]
-    relevance = {name: Relevance(score=score, name="", links=[]) for name, score in (("p3", 2.0), ("p100", 3.0))}
-    order = [item.product_id for item in rank_items(candidates, relevance)]
-    assert order[:3] == ["p3", "p1", "p2"]
-    assert 3 < order.index("p100") < 50
+    candidates = [Candidate(product_id=f"p{place}", score=0.5 - place / 250) for place in range(1, 101)]
+    parts = {"p3": {"bought_with": 2.0}, "p100": {"bought_with": 4.0, "then": 0.3}, "elsewhere": {"bought_with": 9.0}}
+    relevance = {name: Relevance(score=1.0, name="", links=[], parts=part) for name, part in parts.items()}
+    weights = Weights(stage_1=1.0, kinds={"bought_with": 0.2, "then": 0.1}, alone={"then": 1.0}, news=3.0)
+    items = rank_items(candidates, relevance, weights)
+    scores = {item.product_id: item.score for item in items}
+    # The contract in training/walks.py: stage 1's share, and each kind's part of the answer's largest, by their weights.
+    assert scores["p1"] == 1
+    assert scores["p3"] == pytest.approx(0.488 / 0.496 + 0.2 * 0.5, abs=1e-5)
+    assert scores["p100"] == pytest.approx(0.1 / 0.496 + 0.2 + 0.1, abs=1e-5)
+    assert [item.product_id for item in items][:2] == ["p3", "p1"]
+
+
+def test_news_comes_before_what_stage_1_knew() -> None:
+    """Prevents: a session that changes nothing, because the run that learned found paths worthless beside stage 1."""
+    candidates = [Candidate(product_id=f"p{place}", score=1 / place) for place in range(1, 21)]
+    relevance = {"p20": Relevance(score=1.0, name="", links=[], parts={"then": 0.1})}
+    weights = Weights(kinds={}, alone={"bought_with": 1.0, "then": 0.5}, news=1.5)
+    assert rank_items(candidates, relevance, weights)[0].product_id == "p1"
+    first = rank_items(candidates, relevance, weights, weights.news)[0]
+    assert (first.product_id, first.score) == ("p20", pytest.approx(0.05 + 1.5)), "the kind that is there has all of it"
+
+
+def test_what_a_run_learned_is_what_serving_reads() -> None:
+    """Prevents: weights that training records and nobody uses; a backend that learns none and leaves serving without."""
+    run = Settings(
+        values={},
+        weights={},
+        path_weights={STAGE_1: 1.0, "bought_with": 0.3, "then": 0.0},
+        alone={STAGE_1: 0.0, "then": 2.0},
+        validation={},
+        news=0.5,
+    )
+    learned = read_weights(msgspec.json.encode(run).decode())
+    assert (learned.stage_1, learned.alone, learned.news) == (1.0, {"then": 2.0}, 0.5)
+    assert learned.kinds == {"bought_with": 0.3, VISITS: UNLEARNED.kinds[VISITS]}
+    assert learned.walk("viewed_with") > 0, "it may still be the reason"
+    nothing = msgspec.structs.replace(run, path_weights={}, alone={})
+    assert read_weights(msgspec.json.encode(nothing).decode()).kinds == UNLEARNED.kinds
 
 
 @pytest.mark.parametrize(("price", "shown"), [("2.080000000", "2.08"), ("10.000000000", "10"), ("0", "0")])

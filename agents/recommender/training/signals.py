@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from agents.recommender.content import find_alike, weigh_words
-from agents.recommender.learned import FADE, RECENT_PRODUCTS
+from agents.recommender.learned import ALIKE, FADE, RECENT_PRODUCTS
 from agents.recommender.training.events import Events
 from agents.recommender.training.factors import AlsSettings, fit_als
 from agents.recommender.training.matrices import count_pairs, damp_popular, weigh_pairs
@@ -35,7 +35,6 @@ from schemas.graph import RelationKind
 
 Values = Mapping[str, float]
 Grid = list[dict[str, float]]
-ALIKE = "alike"
 NEW = "new"
 NO_DECAY = 0.0  # in a grid: half_life 0 means that age does not count
 

@@ -19,7 +19,8 @@ class Split:
     """`known` (people by items) is masked unless repeats count; `wanted` is asked for; `users` are those asked, in order.
 
     `wanted_new` is wanted as well, but nobody has touched it in training. Most models cannot know such products, so they are
-    neither asked for nor ranked, unless `ask_for_new`; where nothing was held out (None), everything is ranked.
+    neither asked for nor ranked, unless `ask_for_new`; where nothing was held out (None), everything is ranked. `test` is the
+    part that was held out, for questions about its course.
     """
 
     train: Events
@@ -28,6 +29,7 @@ class Split:
     users: Ints
     repeats: bool = False
     wanted_new: csr_matrix | None = None
+    test: Events | None = None
 
     @cached_property
     def is_new(self) -> Flags:
@@ -84,6 +86,7 @@ def make_split(train: Events, test: Events, *, repeats: bool = False, at_most: i
         users=users,
         repeats=repeats,
         wanted_new=wanted_new,
+        test=test,
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agents.recommender.learned import STAGE_1, Settings
+from agents.recommender.learned import NEWS_WEIGHT, STAGE_1, Settings
 from agents.recommender.training.blending import (
     Blend,
     learn_weights,
@@ -21,6 +21,7 @@ from agents.recommender.training.blending import (
     scale_scores,
 )
 from agents.recommender.training.events import Events, Flags, Floats, Ints
+from agents.recommender.training.news import weigh_news
 from agents.recommender.training.ranking import Model, hide_known, take_best
 from agents.recommender.training.signals import NEW, SIGNALS, to_days
 from agents.recommender.training.splitting import Split, make_split, split_at_random, split_by_time
@@ -90,30 +91,32 @@ def choose_settings(validation: Split, trials: int, tried: MutableMapping[str, f
             values[name], models[name], figures[name] = tuned.values, tuned.model, round(tuned.ndcg, 6)
     weights, first = _weigh_stage_1(models, validation)
     figures[STAGE_1] = round(first, 6)
-    second: dict[str, Model] = {STAGE_1: make_stage_1(models, weights, validation)}
+    stage_1 = make_stage_1(models, weights, validation)
+    second: dict[str, Model] = {STAGE_1: stage_1}
     second |= _of_stage(models, 2)
     paths, alone, both = _weigh_stage_2(second, validation)
     figures["both"] = round(both, 6)
-    return Settings(values=values, weights=weights, path_weights=paths, alone=alone, validation=figures)
+    test = validation.test
+    news = weigh_news(stage_1, _of_stage(models, 2), alone, test) if test and len(test) else NEWS_WEIGHT
+    return Settings(values=values, weights=weights, path_weights=paths, alone=alone, validation=figures, news=news)
 
 
 def fit_stages(settings: Settings, split: Split) -> TwoStages:
-    """Every signal with a weight, fitted on the split's training part."""
-    used = {
-        name
-        for part in (settings.weights, settings.path_weights, settings.alone)
-        for name, weight in part.items()
-        if weight
-    }
+    """Every signal of stage 1, for what it brings, and those of stage 2 with a weight, fitted on the split's training part."""
+    first = {name for name in settings.weights if not SIGNALS[name].shared or settings.weights[name]}
+    used = first | {name for part in (settings.path_weights, settings.alone) for name, weight in part.items() if weight}
     fitted = {name: SIGNALS[name].fit(split.train, settings.values[name]) for name in SIGNALS if name in used}
     models = {name: model for name, model in fitted.items() if model}
     return TwoStages(make_stage_1(models, settings.weights, split), _of_stage(models, 2), settings, split)
 
 
 def make_stage_1(models: Mapping[str, Model], weights: Mapping[str, float], split: Split) -> Blend:
-    """Stage 1's signals that have a weight, blended. Shared lists bring candidates only where nothing else is there."""
-    used = {name: model for name, model in _of_stage(models, 1).items() if weights.get(name)}
-    return Blend(used, weights, split, _list_sources(used))
+    """Stage 1's signals, blended. One without a weight still brings candidates: weights were learned among those of all.
+
+    Shared lists bring candidates only where nothing else is there.
+    """
+    first = _of_stage(models, 1)
+    return Blend(first, weights, split, _list_sources(first))
 
 
 def make_paths(paths: Mapping[str, Model], settings: Settings, split: Split) -> Blend:

@@ -12,12 +12,13 @@ import msgspec
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from agents.recommender.learned import FADE, RECENT_PRODUCTS, PathWeights
+from agents.recommender.learned import FADE, RECENT_PRODUCTS, UNLEARNED
 from agents.recommender.training import metrics
 from agents.recommender.training.blending import scale_scores
-from agents.recommender.training.events import Events, Flags, Floats, Ints
+from agents.recommender.training.events import Events, Floats, Ints
 from agents.recommender.training.matrices import count_pairs, scale_columns, sum_columns
 from agents.recommender.training.neighbours import LinearModel
+from agents.recommender.training.news import ask_after_news, make_news_model, split_first_visit
 from agents.recommender.training.ranking import Model, find_hits, rank
 from agents.recommender.training.signals import NEW, SIGNALS
 from agents.recommender.training.splitting import Split
@@ -40,14 +41,16 @@ class ColdFigures(msgspec.Struct, frozen=True, kw_only=True):
     recall_20: float
 
 
-def measure_cold(split: Split, test: Events, stages: TwoStages, alone: Mapping[str, float]) -> list[ColdFigures]:
+def measure_cold(split: Split, test: Events, stages: TwoStages) -> list[ColdFigures]:
     """New products, asked of people whom training knows; then new people, before and after their first visit."""
-    found = _measure_new_products(split, stages)
+    found = _measure_new_products(split, stages) + _measure_news(split, test, stages)
+    if not test.timed:  # there is no first visit where no order is known
+        return found
     strangers = np.diff(split.known.indptr) == 0
     events = test.select(strangers[test.users])
     if not len(events):
         return found
-    first, later = _split_first_visit(events)
+    first, later = split_first_visit(events)
     popular = fit_popularity(split.train)
     at_once: dict[str, Model] = {"popularity": popular}
     places = fit_place_popularity(split.train)
@@ -55,7 +58,7 @@ def measure_cold(split: Split, test: Events, stages: TwoStages, alone: Mapping[s
         at_once["popularity of the place"] = places
     nothing = csr_matrix(split.known.shape, dtype=np.float32)
     found += _measure("new people, nothing known", at_once, _ask(split, count_pairs(events), nothing))
-    session = _fit_session(split.train, first, alone, popular)
+    session = _fit_session(split.train, first, stages.settings.alone, popular)
     after: dict[str, Model] = {"popularity": popular, "session (paths and content)": session}
     return found + _measure(
         "new people, after their first visit", after, _ask(split, count_pairs(later), count_pairs(first))
@@ -78,6 +81,22 @@ def _measure_new_products(split: Split, stages: TwoStages) -> list[ColdFigures]:
     return _measure("new products, among all", all_products, asked) + _measure(
         f"new products, among the {int(untouched.sum())} new", among_new, asked
     )
+
+
+def _measure_news(split: Split, test: Events, stages: TwoStages) -> list[ColdFigures]:
+    """Known people, asked after a visit that stage 1 was trained without: what stage 2 is for while the day goes on."""
+    settings = stages.settings
+    kinds = {kind: weight for kind, weight in settings.alone.items() if weight > 0 and kind in SIGNALS}
+    if not test.timed or not kinds:
+        return []
+    asked = ask_after_news(split, test)
+    paths = {kind: model for kind in kinds if (model := SIGNALS[kind].fit(split.train, SIGNALS[kind].grid[0]))}
+    weights = {kind: settings.news * weight / sum(kinds.values()) for kind, weight in kinds.items()}
+    models: dict[str, Model] = {
+        "stage 1 as it was trained": replace(stages.stage_1, split=asked[0]),
+        "ARGO stages 1+2": make_news_model(stages.stage_1, paths, weights, asked),
+    }
+    return _measure("known people, after a visit since training", models, asked[0])
 
 
 def _measure(question: str, models: Mapping[str, Model], split: Split) -> list[ColdFigures]:
@@ -108,14 +127,6 @@ def _ask(split: Split, wanted: csr_matrix, known: csr_matrix) -> Split:
     return Split(train=split.train, known=known, wanted=asked, users=users)
 
 
-def _split_first_visit(events: Events) -> tuple[Events, Events]:
-    _, begins = np.unique(events.users, return_index=True)  # events are in the order of time
-    visit = np.full(events.shape[0], -1)
-    visit[events.users[begins]] = events.sessions[begins]
-    first: Flags = events.sessions == visit[events.users]
-    return events.select(first), events.select(~first)
-
-
 @dataclass(frozen=True)
 class _SessionModel:
     """What serving does for somebody whom only the visit tells of: stage 2 alone, then what is popular."""
@@ -133,7 +144,7 @@ class _SessionModel:
 
 
 def _fit_session(train: Events, first: Events, alone: Mapping[str, float], popular: Model) -> Model:
-    weights = {kind: weight for kind, weight in alone.items() if weight > 0} or PathWeights().alone
+    weights = {kind: weight for kind, weight in alone.items() if weight > 0} or UNLEARNED.alone
     recent = find_recent(first, RECENT_PRODUCTS, FADE)
     kinds: dict[str, LinearModel] = {}
     for kind in weights:

@@ -166,7 +166,7 @@ def _run_ours(run: _Run) -> tuple[list[Figures], Settings, list[ColdFigures]]:
         "ARGO stages 1+2": both,
     }
     figures = [measure_model(name, model, split, costs) for name, model in stages.items()]
-    return figures, settings, measure_cold(split, run.test, both, settings.alone)
+    return figures, settings, measure_cold(split, run.test, both)
 
 
 @dataclass(frozen=True)
