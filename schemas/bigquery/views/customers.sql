@@ -18,16 +18,8 @@ WITH seen AS (
     MAX(IF(is_own, event_timestamp, NULL)) AS last_seen_at,
     COUNT(DISTINCT IF(is_own, DATE(event_timestamp), NULL)) AS active_days,
     COUNTIF(event_type = 'email_sent') AS emails_sent
-  FROM (
-    SELECT
-      person_id,
-      user_id,
-      event_type,
-      event_timestamp,
-      event_type NOT IN ('email_sent', 'email_skipped', 'email_failed', 'email_delivered', 'email_bounced') AS is_own
-    FROM argo.interactions
-    WHERE person_id IS NOT NULL
-  ) AS events
+  FROM argo.interactions
+  WHERE person_id IS NOT NULL
   GROUP BY person_id
 ),
 bought AS (

@@ -8,7 +8,7 @@
 WITH acts AS (
   SELECT DATE(event_timestamp) AS day, source, person_id, event_timestamp, received_at
   FROM argo.interactions
-  WHERE event_type NOT IN ('email_sent', 'email_skipped', 'email_failed', 'email_delivered', 'email_bounced')
+  WHERE is_own
 ),
 first_days AS (
   SELECT person_id, MIN(day) AS day FROM acts WHERE person_id IS NOT NULL GROUP BY person_id

@@ -3,6 +3,7 @@
 -- (docs/decisions/2026-11-20-each-event-once.md).
 -- @column person_id: The person behind the event, as far as is known today: whom its user_id was replaced by (alias), else
 -- its user_id, else whom its anonymous_id turned out to be (identify, alias), else its anonymous_id.
+-- @column is_own: Whether the person did it themselves; false for what was done to them (email_sent and the like)
 
 -- A client's retry may be corrected to another event_timestamp than its first try. Such events are few, and found by narrow
 -- columns alone; all other copies of an event share its time.
@@ -46,7 +47,11 @@ SELECT
   events.traits,
   events.properties,
   events.library,
-  COALESCE(identities.person_id, events.user_id, events.anonymous_id) AS person_id
+  COALESCE(identities.person_id, events.user_id, events.anonymous_id) AS person_id,
+  events.event_type NOT IN (
+    'email_sent', 'email_skipped', 'email_failed', 'email_waiting', 'email_delivered', 'email_bounced',
+    'webhook_sent', 'webhook_skipped', 'webhook_failed', 'webhook_waiting'
+  ) AS is_own
 FROM argo.user_interactions AS events
 LEFT JOIN retimed
   ON retimed.event_id = events.event_id

@@ -9,10 +9,7 @@ WITH counts AS (
     COUNT(DISTINCT IF(event_type = 'order_completed', person_id, NULL)) AS numerator,
     COUNT(DISTINCT person_id) AS denominator
   FROM argo.interactions
-  WHERE event_type NOT IN (
-    'email_sent', 'email_skipped', 'email_failed', 'email_waiting', 'email_delivered', 'email_bounced',
-    'webhook_sent', 'webhook_skipped', 'webhook_failed', 'webhook_waiting'
-  )
+  WHERE is_own
   GROUP BY DATE(event_timestamp)
 )
 SELECT day, numerator, denominator, SAFE_DIVIDE(numerator, denominator) AS value

@@ -7,10 +7,7 @@
 WITH person_days AS (
   SELECT DISTINCT DATE(event_timestamp) AS day, person_id
   FROM argo.interactions
-  WHERE person_id IS NOT NULL AND event_type NOT IN (
-    'email_sent', 'email_skipped', 'email_failed', 'email_waiting', 'email_delivered', 'email_bounced',
-    'webhook_sent', 'webhook_skipped', 'webhook_failed', 'webhook_waiting'
-  )
+  WHERE person_id IS NOT NULL AND is_own
 ),
 days AS (
   SELECT DISTINCT day FROM person_days

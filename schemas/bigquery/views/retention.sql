@@ -16,9 +16,7 @@ WITH weeks AS (
       DATE(event_timestamp), INTERVAL MOD(DATE_DIFF(DATE(event_timestamp), DATE '1970-01-05', DAY), 7) DAY
     ) AS week
   FROM argo.interactions
-  WHERE person_id IS NOT NULL AND event_type NOT IN (
-    'email_sent', 'email_skipped', 'email_failed', 'email_delivered', 'email_bounced'
-  )
+  WHERE person_id IS NOT NULL AND is_own
 ),
 cohorts AS (
   SELECT person_id, MIN(week) AS cohort_week FROM weeks GROUP BY person_id

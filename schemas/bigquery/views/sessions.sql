@@ -25,10 +25,7 @@ WITH events AS (
     page.path AS page_path,
     campaign.source AS campaign_source
   FROM argo.interactions
-  WHERE person_id IS NOT NULL AND event_type NOT IN (
-    'email_sent', 'email_skipped', 'email_failed', 'email_waiting', 'email_delivered', 'email_bounced',
-    'webhook_sent', 'webhook_skipped', 'webhook_failed', 'webhook_waiting'
-  )
+  WHERE person_id IS NOT NULL AND is_own
 ),
 gaps AS (
   SELECT
