@@ -214,7 +214,10 @@ def measure_emails(cloud: LaptopCloud, sender: Sender, count: int) -> dict[str, 
             person = f"bench-{uuid4().hex[:10]}"
             address = f"{person}@shop.example"
             update = ProfileUpdate(
-                user_id=person, event_id=person, at=datetime.now(UTC), fields={"email": address, "language": "en"}
+                user_id=person,
+                event_id=person,
+                at=datetime.now(UTC),
+                fields={"email": address, "language": "en", "marketingConsent": True},
             )
             sender.send("user-profile-updates", msgspec.json.encode(update))
             time.sleep(0.5)
