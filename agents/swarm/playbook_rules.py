@@ -57,6 +57,9 @@ def _find_wrong_needs(playbook: Playbook, at: Path, step: Step) -> Iterator[Prob
         makers[action] = need
     for key, value in step.inputs.items():
         path = read_path(value)
+        if key in makers:
+            text = f"hides the output of {makers[key]!r}; drop that need, or give this another name"
+            yield Problem(path=(*at, "inputs", key), text=text)
         if path is None and isinstance(value, str) and value.startswith("$"):
             text = f"{value!r} is no reference; write $step.field or $moment.field"
             yield Problem(path=(*at, "inputs", key), text=text)

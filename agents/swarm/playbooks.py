@@ -22,7 +22,7 @@ from msgspec import Meta
 from agents.swarm.yaml_places import Places, Problem, read_places, read_validation
 from schemas import topology
 from schemas.messages import Json
-from schemas.topology import AgentName, Topology
+from schemas.topology import Topology
 
 FOLDER = Path(__file__).parent.parent / "playbooks"
 ORCHESTRATOR = "MasterOrchestratorAgent"
@@ -89,7 +89,7 @@ class Step(_Entry, frozen=True, kw_only=True):
     waits `backoff_seconds` * 2^(n-1).
     """
 
-    agent: AgentName
+    agent: str  # whether there is such an agent is a rule's to say, with the name that may have been meant
     action: str
     needs: list[Name] = []
     inputs: dict[str, Any] = {}
@@ -111,7 +111,7 @@ class Substitute(_Entry, frozen=True, kw_only=True):
     """What stands in for a failed step: a fixed output, or another agent's action with the same inputs."""
 
     output: Json | None = None
-    agent: AgentName | None = None
+    agent: str | None = None
     action: str | None = None
 
 

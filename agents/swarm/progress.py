@@ -221,9 +221,9 @@ def find_outcome(state: State, now: datetime) -> Outcome | None:
     A COMPLETED one has no action yet: only the orchestrator writes those.
     """
     playbook, results = state.playbook, state.results
-    for name, step in playbook.steps.items():
+    for name in playbook.steps:
         result = results.get(name)
-        if result and result.status is Status.FAILED and step.on_failure is OnFailure.FAIL_CLOSED:
+        if result and result.status is Status.FAILED and _stops(playbook, name):
             return Outcome(status=Status.FAILED, reason=f"step {name}: {result.reason}")
     waiting = [name for name in playbook.steps if name not in results]
     if now > state.record.deadline - CLOSING:
@@ -239,6 +239,15 @@ def find_outcome(state: State, now: datetime) -> Outcome | None:
     if missing:
         return Outcome(status=Status.FAILED, reason=f"no output from {', '.join(missing)} to end with")
     return Outcome(status=Status.COMPLETED, result=outputs[playbook.result] if playbook.result else {})
+
+
+def _stops(playbook: Playbook, name: str) -> bool:
+    """Whether a step's failure is the task's: unless it may fail, or a fixed output stands in. A substitute that was asked
+    and has failed as well stands in for nothing."""
+    step = playbook.steps[name]
+    other = playbook.substitutes.get(step.fallback or "")
+    stands_in = step.on_failure is OnFailure.FALLBACK and other is not None and other.output is not None
+    return step.on_failure is not OnFailure.FAIL_OPEN and not stands_in
 
 
 def _find_overspending(state: State) -> Outcome | None:
