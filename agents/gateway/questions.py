@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 from agents.tools.models import ToolCall
 
+CUT_SHORT = "STREAM_CUT_SHORT"  # a stream that ended without saying that this was its end
 IMAGE_TYPES = {"jpg": "image/jpeg", "jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 
 
@@ -70,6 +71,18 @@ class ProviderError(Exception):
         self.status = status
         self.retryable = retryable
         self.may_be_billed = may_be_billed
+
+    @classmethod
+    def of_status(cls, status: int, kind: str) -> Self:
+        """What an HTTP status means: 429 and 5xx may pass. A status of success is of a stream that failed after it."""
+        if status < 400:
+            return cls(kind, status=503, retryable=True)
+        return cls(f"{status} {kind}", status=status, retryable=status == 429 or status >= 500)
+
+    @classmethod
+    def of_transport(cls, kind: str) -> Self:
+        """No answer, or the end of one on its way."""
+        return cls(kind, status=503, retryable=True)
 
 
 class Provider(Protocol):

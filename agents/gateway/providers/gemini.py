@@ -16,7 +16,7 @@ import httpx2
 from google import genai
 from google.genai import errors, types
 
-from agents.gateway.questions import IMAGE_TYPES, ProviderError, Question, Reply, Turn
+from agents.gateway.questions import CUT_SHORT, IMAGE_TYPES, ProviderError, Question, Reply, Turn
 from agents.tools.models import ToolCall
 from agents.tools.once import once
 from agents.tools.secrets import secret_manager
@@ -55,6 +55,10 @@ class Gemini:
                 chunks.append(chunk)
                 if text := _join_text(chunk):
                     yield text
+        # What its safety filter stops before the first word has feedback in place of a candidate.
+        ended = any(chunk.prompt_feedback for chunk in chunks)
+        if not ended and not any(candidate.finish_reason for chunk in chunks for candidate in chunk.candidates or []):
+            raise ProviderError.of_transport(CUT_SHORT)
         yield _read_reply(chunks, question)
 
 
@@ -63,10 +67,9 @@ def _translated() -> Generator[None]:
     try:
         yield
     except errors.APIError as error:
-        name = f"{error.code} {error.status or 'UNKNOWN'}"
-        raise ProviderError(name, status=error.code, retryable=error.code == 429 or error.code >= 500) from None
+        raise ProviderError.of_status(error.code, error.status or "UNKNOWN") from None
     except httpx2.HTTPError as error:
-        raise ProviderError(type(error).__name__, status=503, retryable=True) from None
+        raise ProviderError.of_transport(type(error).__name__) from None
 
 
 def _write_config(question: Question) -> GenerateContentConfig:

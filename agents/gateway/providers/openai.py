@@ -11,10 +11,11 @@ from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import httpx2
 import msgspec
-from openai import APIConnectionError, APIStatusError, AsyncOpenAI
+from openai import APIError, APIStatusError, AsyncOpenAI
 
-from agents.gateway.questions import ProviderError, Question, Reply, Turn
+from agents.gateway.questions import CUT_SHORT, ProviderError, Question, Reply, Turn
 from agents.tools.models import ToolCall
 from agents.tools.once import once
 from agents.tools.secrets import secret_manager
@@ -41,7 +42,12 @@ class OpenAI:
                 async for event in stream:
                     if event.type == "content.delta":
                         yield event.delta
-                yield _read_reply(await stream.get_final_completion())
+                completion: Any = (
+                    await stream.get_final_completion()
+                )  # the SDK's type says that there is always a reason
+                if not completion.choices[0].finish_reason:
+                    raise ProviderError.of_transport(CUT_SHORT)
+                yield _read_reply(completion)
 
 
 @contextmanager
@@ -49,12 +55,9 @@ def _translated() -> Generator[None]:
     try:
         yield
     except APIStatusError as error:
-        code = error.status_code
-        raise ProviderError(
-            f"{code} {type(error).__name__}", status=code, retryable=code == 429 or code >= 500
-        ) from None
-    except APIConnectionError as error:
-        raise ProviderError(type(error).__name__, status=503, retryable=True) from None
+        raise ProviderError.of_status(error.status_code, type(error).__name__) from None
+    except (APIError, httpx2.HTTPError) as error:  # no connection, one that breaks, an error in the middle of a stream
+        raise ProviderError.of_transport(type(error).__name__) from None
 
 
 def _write_request(question: Question) -> dict[str, Any]:
