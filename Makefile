@@ -62,7 +62,8 @@ check: $(STAMP) ## lint, types, import layers, file and function size
 
 test: $(STAMP) ## every test: unit, infrastructure, on the laptop cloud, the whole loop from outside
 	@$(BIN)/pytest -q -n 2 --dist loadfile tests/unit tests/infra
-	@$(BIN)/pytest -q -n 4 --dist loadgroup tests/emulator
+	@$(BIN)/pytest -q -n 4 --dist loadfile tests/contract
+	@$(BIN)/pytest -q tests/emulator
 	@$(BIN)/pytest -q tests/system
 
 bench: $(STAMP) ## measure (build/bench): make bench NAME=collect | faults | feeds | gateway | guard | hostile | start | swarm | chaos

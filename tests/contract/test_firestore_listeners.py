@@ -14,7 +14,7 @@ from google.cloud.firestore_v1.base_query import FieldFilter
 from google.cloud.firestore_v1.types import firestore as messages
 from google.cloud.firestore_v1.types import write as write_messages
 
-from tests.emulator.firestore_servers import FirestoreServer, client, root, server
+from tests.contract.firestore_servers import FirestoreServer, client, root, server
 
 __all__ = ["client", "root", "server"]  # fixtures
 

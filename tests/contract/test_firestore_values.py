@@ -9,7 +9,7 @@ from google.cloud import firestore
 from google.cloud.firestore_v1.base_query import FieldFilter
 from google.cloud.firestore_v1.vector import Vector
 
-from tests.emulator.firestore_servers import client, list_ids, read_fields, root, server
+from tests.contract.firestore_servers import client, list_ids, read_fields, root, server
 
 __all__ = ["client", "root", "server"]  # fixtures
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 from google.pubsub_v1.types import PubsubMessage
 
-from tests.emulator.pubsub_servers import Pubsub, data_of
-from tests.emulator.push_endpoint import Endpoint, wait_until
+from tests.contract.pubsub_servers import Pubsub, data_of
+from tests.contract.push_endpoint import Endpoint, wait_until
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -10,7 +10,7 @@ from google.api_core import exceptions
 from google.cloud import firestore
 from google.cloud.firestore_v1.types import write as write_messages
 
-from tests.emulator.firestore_servers import client, list_ids, read_fields, root, server
+from tests.contract.firestore_servers import client, list_ids, read_fields, root, server
 
 __all__ = ["client", "root", "server"]  # fixtures
 

@@ -11,7 +11,7 @@ from google.cloud.firestore_v1.base_query import And, FieldFilter, Or
 from google.cloud.firestore_v1.types import document as document_messages
 from google.cloud.firestore_v1.types import query as query_messages
 
-from tests.emulator.firestore_servers import FirestoreServer, client, list_ids, read_fields, root, run_raw, server
+from tests.contract.firestore_servers import FirestoreServer, client, list_ids, read_fields, root, run_raw, server
 
 __all__ = ["client", "root", "server"]  # fixtures
 

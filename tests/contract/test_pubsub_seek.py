@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from google.api_core.exceptions import AlreadyExists, NotFound
 
-from tests.emulator.pubsub_servers import Pubsub, data_of, new_name
+from tests.contract.pubsub_servers import Pubsub, data_of, new_name
 
 
 def _now() -> datetime:

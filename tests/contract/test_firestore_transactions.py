@@ -11,7 +11,7 @@ from google.cloud import firestore
 from google.cloud.firestore_v1.async_aggregation import AsyncAggregationQuery
 from google.cloud.firestore_v1.base_query import FieldFilter
 
-from tests.emulator.firestore_servers import FirestoreServer, client, list_ids, read_fields, root, server
+from tests.contract.firestore_servers import FirestoreServer, client, list_ids, read_fields, root, server
 
 __all__ = ["client", "root", "server"]  # fixtures
 

@@ -15,8 +15,8 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.pubsub_v1.types import Subscription
 
-from tests.emulator.pubsub_servers import PROJECT, Pubsub, new_name
-from tests.emulator.push_endpoint import Endpoint
+from tests.contract.pubsub_servers import PROJECT, Pubsub, new_name
+from tests.contract.push_endpoint import Endpoint
 
 MISSING_TOPIC = f"{PROJECT}/topics/no-such-topic"
 MISSING_SUBSCRIPTION = f"{PROJECT}/subscriptions/no-such-subscription"

@@ -5,8 +5,8 @@ import threading
 import pytest
 from google.cloud.pubsub_v1.subscriber.message import Message
 
-from tests.emulator.pubsub_servers import Pubsub, data_of
-from tests.emulator.push_endpoint import Endpoint, wait_until
+from tests.contract.pubsub_servers import Pubsub, data_of
+from tests.contract.push_endpoint import Endpoint, wait_until
 
 
 def _publish_keys(pubsub: Pubsub, topic: str, keys: int, each: int) -> dict[str, list[bytes]]:

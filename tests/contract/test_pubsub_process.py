@@ -10,8 +10,8 @@ import pytest
 from google.pubsub_v1 import SubscriberClient as SubscriberApi
 from google.pubsub_v1.types import StreamingPullRequest
 
-from tests.emulator.pubsub_servers import ROOT, Pubsub, own_command
-from tests.emulator.push_endpoint import Endpoint
+from tests.contract.pubsub_servers import ROOT, Pubsub, own_command
+from tests.contract.push_endpoint import Endpoint
 from tests.ports import find_free_port
 
 

@@ -13,8 +13,8 @@ from google.cloud.pubsub_v1.subscriber.message import Message
 from google.pubsub_v1 import SubscriberClient as SubscriberApi
 from google.pubsub_v1.types import PubsubMessage, StreamingPullRequest
 
-from tests.emulator.pubsub_servers import ROOT, Pubsub, data_of
-from tests.emulator.push_endpoint import wait_until
+from tests.contract.pubsub_servers import ROOT, Pubsub, data_of
+from tests.contract.push_endpoint import wait_until
 
 _STREAM_AND_HANG = """
 import sys, threading

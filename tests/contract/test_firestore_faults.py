@@ -18,7 +18,7 @@ from google.api_core import exceptions
 from google.cloud.firestore import Client, DocumentReference
 from google.cloud.firestore_v1.types import ListenRequest, ListenResponse, Target
 
-from tests.emulator.firestore_servers import FirestoreServer
+from tests.contract.firestore_servers import FirestoreServer
 from tests.ports import find_free_port
 
 STOP_SECONDS = 2.0

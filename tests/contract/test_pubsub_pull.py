@@ -12,7 +12,7 @@ from google.cloud.pubsub_v1.subscriber.message import Message
 from google.protobuf.duration_pb2 import Duration
 from google.pubsub_v1.types import PubsubMessage, ReceivedMessage
 
-from tests.emulator.pubsub_servers import ROOT, Pubsub, data_of
+from tests.contract.pubsub_servers import ROOT, Pubsub, data_of
 
 _PULL_AND_HANG = """
 import sys, time
