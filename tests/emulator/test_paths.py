@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
-from types import MappingProxyType
-from typing import Any
+from collections.abc import Generator
 from uuid import uuid4
 
 import numpy as np
 import pytest
-from neo4j import Driver, GraphDatabase, Query
+from neo4j import GraphDatabase
 from scipy.sparse import csr_matrix
 
 from agents.recommender.items import ProductName
@@ -20,6 +18,7 @@ from agents.recommender.training.neighbours import LinearModel
 from agents.recommender.training.walks import find_recent
 from emulators.cloud import LaptopCloud
 from schemas.graph import RelationKind, relation_statement, statement
+from tests.benchmarks.driver_graph import DriverGraph
 from tests.emulator.cloud import cloud
 
 __all__ = ["cloud"]
@@ -31,22 +30,6 @@ WEIGHTS = {
     RelationKind.VIEWED_WITH: KindWeight(weight=0.2, decay=0.95),
     RelationKind.THEN: KindWeight(weight=0.4, decay=0.5),
 }
-
-
-class DriverGraph:
-    """The graph's port on a driver of the test's own."""
-
-    def __init__(self, driver: Driver, database: str) -> None:
-        self._driver, self._database = driver, database
-
-    def read(self, statement: str, parameters: Mapping[str, Any] = MappingProxyType({})) -> list[dict[str, Any]]:
-        """The rows."""
-        query = Query(statement)  # pyright: ignore[reportArgumentType]  # ours are files
-        return [
-            row.data() for row in self._driver.execute_query(query, dict(parameters), database_=self._database).records
-        ]
-
-    write = read
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Mapping
@@ -338,3 +339,18 @@ def test_the_page_shows_untrusted_words_as_words() -> None:
     assert "&lt;script&gt;" in page
     assert "<svg" in page
     assert "14 orders" in page
+
+
+@pytest.mark.parametrize(("letter", "most"), [("가", 21), ("W", 31), ("i", 39)])
+def test_the_page_fits_any_name_into_its_box(letter: str, most: int) -> None:
+    """Prevents: a name that runs over the lines beside it: a Korean letter is twice as wide as a Latin one."""
+    page = render_choice(choose(make_ports(candidates=[{**SEVEN[1], "name": letter * 200}])), 5)
+    shown = max(len(found) for found in re.findall(f">({letter}+)…</text>", page))
+    assert most - 2 <= shown <= most
+
+
+def test_the_page_draws_a_product_without_a_path_too() -> None:
+    """Prevents: a box to which nothing leads, which reads as a fault."""
+    page = render_choice(choose(make_ports(graph=FakeGraph())), 5)
+    assert "people of a like taste</text>" in page
+    assert page.count('<path class="taste"') == 5
