@@ -31,7 +31,7 @@ from tests.benchmarks.recommend_shop import WRITER, Shop, Size, fill, make_shop
 from tests.emulator.standins import accepts, wait_until
 
 REPORT = Path("build/bench/lies.json")
-SIZE = Size(people=400, products=400, events=12_000)
+SIZE = Size(people=400, products=400, events=12_000, category_products=20)
 SILENT_SECONDS = 12.0  # the model's bound and what comes before it
 KINDS = {"bought_with": "bought", "viewed_with": "viewed", "then": "then"}
 TEMPLATES = {

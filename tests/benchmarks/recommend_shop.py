@@ -32,7 +32,7 @@ class Size:
     people: int = 10_000
     products: int = 5_000
     events: int = 200_000
-    category_products: int = 100
+    category_products: int = 50
 
     @property
     def categories(self) -> int:

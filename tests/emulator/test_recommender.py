@@ -24,6 +24,7 @@ from emulators.cloud import LaptopCloud, job_command, job_environment
 from emulators.identity import make_person_token
 from functions.jobs.sync_graph import BATCH_ROWS
 from schemas.graph import statement
+from tests.benchmarks.worker import paused
 from tests.emulator.cloud import cloud
 from tests.emulator.standins import wait_until
 
@@ -254,8 +255,8 @@ def test_what_was_served_is_on_record(cloud: LaptopCloud, warehouse: bigquery.Cl
 @pytest.mark.usefixtures("shop")
 def test_a_stranger_gets_an_answer(cloud: LaptopCloud) -> None:
     """Prevents: a first visit without a recommendation."""
-    answer = ask(cloud, f"{RUN}-stranger", limit="3")
-    assert len(answer["items"]) == 3
+    answer = ask(cloud, f"{RUN}-stranger", limit="3", recent=f"{RUN}-nobody-sells-it")
+    assert (len(answer["items"]), answer["degraded"]) == (3, [])
 
 
 def test_nobody_is_answered_without_a_token_and_nobody_sees_another(cloud: LaptopCloud) -> None:
@@ -310,6 +311,41 @@ def test_what_was_just_touched_changes_the_answer_within_two_seconds(cloud: Lapt
     seconds = time.monotonic() - since
     assert path not in before["items"][0]["paths"]
     assert seconds < 5, f"{seconds:.1f} s; the figure is 2 s, this machine is shared"
+
+
+def test_what_left_the_catalogue_after_training_is_not_recommended(
+    cloud: LaptopCloud, warehouse: bigquery.Client, shop: str
+) -> None:
+    """Prevents: a product that nobody can buy, because last night's candidates and the graph still have it."""
+    assert BAG in {item["product_id"] for item in ask(cloud, shop, model="false")["items"]}
+    gone = {"product_id": BAG, "updated_at": datetime.now(UTC).isoformat(), "in_stock": False}
+    assert warehouse.insert_rows_json(f"{warehouse.project}.argo.product_updates", [gone]) == []
+    run_job(cloud, "publish_serving")
+    answer = ask(cloud, shop, model="false", limit="50")
+    assert answer["items"]
+    assert BAG not in {item["product_id"] for item in answer["items"]}
+
+
+def test_whatever_stops_an_answer_comes_in_time_and_says_what_is_missing(cloud: LaptopCloud, shop: str) -> None:
+    """Prevents: a shop's page that fails or waits because one store does; an answer that hides how it was made."""
+    wait_until(lambda: ask(cloud, shop)["degraded"] == [], seconds=30)
+    stores = {name: cloud.health(name).pid for name in ("graph", "bigquery", "redis")}
+    with paused(cloud.state.pid):  # the supervisor would bring the gateway back at once
+        gateway = cloud.kill("llm")
+        with paused(stores["bigquery"]), paused(stores["graph"]):
+            answer, seconds = ask_timed(cloud, shop)
+    assert (answer["degraded"], answer["choice"]["chosen_by"]) == (["graph", "model"], "template")
+    assert seconds < 3, "half a second for the graph, none for who refuses, none for BigQuery"
+    cloud.wait_until_back("llm", gateway)
+    with paused(stores["redis"]), paused(stores["graph"]):
+        answer, seconds = ask_timed(cloud, shop, model="false")
+    assert set(answer["degraded"]) == {"serving", "graph"}
+    assert (bool(answer["items"]), seconds < 10) == (True, True)
+
+
+def ask_timed(cloud: LaptopCloud, user_id: str, **parameters: str) -> tuple[dict[str, Any], float]:
+    begun = time.monotonic()
+    return ask(cloud, user_id, **parameters), time.monotonic() - begun
 
 
 def ask(cloud: LaptopCloud, user_id: str, **parameters: str) -> dict[str, Any]:
