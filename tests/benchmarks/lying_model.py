@@ -64,7 +64,8 @@ LIES: dict[str, Callable[[Data], str]] = {
     "empty answer": lambda _: "",
     "no JSON": lambda d: f"I recommend {_best(d)}!",
     "link": lambda d: _say(d, f"{_best(d)}: see https://example.com/buy now."),
-    "popular": lambda d: _say(d, f"{_best(d)} is a bestseller, and popular."),
+    "bestseller": lambda d: _say(d, f"{_best(d)} is our bestseller."),
+    "invented buyers": lambda d: _say(d, f"{_best(d)} is popular: bought by 87654 people."),
 }
 
 
