@@ -16,7 +16,7 @@ body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding
 h1{font-size:1.3rem} .facts{color:#57606a} .reason{font-size:1.1rem;border-left:4px solid #0969da;padding-left:.8rem}
 svg{width:100%;height:auto} rect{fill:#f6f8fa;stroke:#d0d7de} rect.chosen{stroke:#0969da;stroke-width:2}
 path{fill:none;stroke:#8c959f} path.bought{stroke:#1a7f37} path.then{stroke:#9a6700}
-path.taste,path.popular{stroke-dasharray:4 4} text{font:13px system-ui,sans-serif;fill:#1b1f24}
+path.taste,path.popular,path.alike{stroke-dasharray:4 4} text{font:13px system-ui,sans-serif;fill:#1b1f24}
 text.how{fill:#57606a;font-size:11px;text-anchor:end;paint-order:stroke;stroke:#fff;stroke-width:4px}
 table{border-collapse:collapse} td,th{padding:.2rem .8rem .2rem 0;text-align:left;vertical-align:top}
 @media(prefers-color-scheme:dark){body{background:#0d1117;color:#e6edf3} rect{fill:#161b22}

@@ -39,6 +39,7 @@ TEMPLATES = {
         "bought": "Others bought it together with {start}.",
         "viewed": "Others looked at it together with {start}.",
         "then": "Others turned to it after {start}.",
+        "alike": "It is similar to {start}.",
         "taste": "Chosen by people whose taste is like yours.",
         "popular": "Popular right now: bought by {count} people in 90 days.",
         "listed": "Popular right now: one of the 100 most popular in 90 days.",
@@ -47,6 +48,7 @@ TEMPLATES = {
         "bought": "다른 고객님들이 {start}와(과) 함께 구매한 상품입니다.",
         "viewed": "다른 고객님들이 {start}와(과) 함께 살펴본 상품입니다.",
         "then": "다른 고객님들이 {start} 다음으로 선택한 상품입니다.",
+        "alike": "{start}와(과) 유사한 상품입니다.",
         "taste": "취향이 비슷한 분들이 선택한 상품입니다.",
         "popular": "지금 인기 있는 상품입니다. 90일 동안 {count}명이 구매했습니다.",
         "listed": "지금 인기 있는 상품입니다.",
@@ -73,7 +75,9 @@ class Truth:
     """What is true in the shop, by the warehouse: names, relations, what was in one order or visit, buyers, candidates."""
 
     def __init__(self, client: bigquery.Client, shop: Shop) -> None:
-        self._names = {(one := shop.product(number)).product_id: one.name or "" for number in range(shop.size.products)}
+        products = [shop.product(number) for number in range(shop.size.products)]
+        self._names = {one.product_id: one.name or "" for one in products}
+        self._ranges = {one.product_id: one.category for one in products}
         rows = client.query("SELECT kind, product_id, related_id FROM argo.product_relations").result()
         self.relations = {(KINDS[row["kind"]], row["product_id"], row["related_id"]) for row in rows}
         self.relations |= {(kind, *pair) for kind, sql in TOGETHER.items() for pair in _find_pairs(client, sql)}
@@ -92,6 +96,8 @@ class Truth:
             if related == product:
                 said.add(words[kind].format(start=self._names[start]))
                 said.add(linked.format(name=name, start=self._names[start]))
+        alike = [other for other, found in self._ranges.items() if found == self._ranges[product] and other != product]
+        said |= {words["alike"].format(start=self._names[other]) for other in alike}
         if (person, product) in self._listed:
             said.add(words["taste"])
         if product in self._buyers:

@@ -27,7 +27,8 @@ import httpx
 from neo4j import GraphDatabase
 
 from agents.recommender.items import ProductName
-from agents.recommender.paths import RECENT_PRODUCTS, find_paths
+from agents.recommender.learned import RECENT_PRODUCTS
+from agents.recommender.paths import find_paths
 from emulators.cloud import LaptopCloud
 from emulators.identity import make_person_token
 from emulators.state import log_path

@@ -11,7 +11,8 @@ from neo4j import GraphDatabase
 from scipy.sparse import csr_matrix
 
 from agents.recommender.items import ProductName
-from agents.recommender.paths import FOUND_LIMIT, RECENT_PRODUCTS, KindWeight, find_paths
+from agents.recommender.learned import RECENT_PRODUCTS
+from agents.recommender.paths import FOUND_LIMIT, KindWeight, find_paths
 from agents.recommender.training.collecting import Touch, collect_events
 from agents.recommender.training.events import Events, Floats
 from agents.recommender.training.neighbours import LinearModel
