@@ -11,8 +11,9 @@ import heapq
 import itertools
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from google.pubsub_v1 import types
 
@@ -22,12 +23,12 @@ _OVERHEAD_BYTES = 300  # ack id, message id and times of one message
 _SPARE_TIMERS = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A published message, shared by all subscriptions that hold it. `size` is in bytes."""
+class Stored(NamedTuple):
+    """A published message, shared by all subscriptions that hold it. `attributes` are the message's, `size` is in bytes."""
 
     sequence: int
     message: types.PubsubMessage
+    attributes: Mapping[str, str]
     published_seconds: float
     size: int
 
@@ -97,18 +98,19 @@ class Backlog:
         self._alarm: asyncio.TimerHandle | None = None
         self._ids = itertools.count(1)
 
-    def add(self, stored: Stored) -> None:
-        """Takes in a new message, at the end."""
-        delivery = Delivery(stored)
-        self._live[stored.sequence] = delivery
-        key = stored.message.ordering_key
-        if self.rules.is_ordered and key:
-            lane = self._lanes.setdefault(key, Lane())
-            delivery.lane = lane
-            lane.pending.append(delivery)
-            self._queue_lane(lane)
-        else:
-            self._ready.append(delivery)
+    def add(self, messages: Iterable[Stored]) -> None:
+        """Takes in new messages, at the end."""
+        for stored in messages:
+            delivery = Delivery(stored)
+            self._live[stored.sequence] = delivery
+            key = stored.message.ordering_key if self.rules.is_ordered else ""
+            if key:
+                lane = self._lanes.setdefault(key, Lane())
+                delivery.lane = lane
+                lane.pending.append(delivery)
+                self._queue_lane(lane)
+            else:
+                self._ready.append(delivery)
         self.wake()
 
     def replace(self, messages: Iterable[Stored]) -> None:
@@ -126,7 +128,7 @@ class Backlog:
         self._timers.clear()
         for stored in kept:
             self.acked.pop(stored.sequence, None)
-            self.add(stored)
+        self.add(kept)
 
     def unacked(self) -> list[Stored]:
         """Returns every message that is not acknowledged, leased ones included."""

@@ -27,9 +27,9 @@ class SnapshotState:
         self.name = proto.name
         self._messages = {stored.sequence: stored for stored in unacked}
 
-    def receive(self, stored: Stored) -> None:
-        """Keeps a message published after the snapshot was made."""
-        self._messages[stored.sequence] = stored
+    def receive(self, messages: Iterable[Stored]) -> None:
+        """Keeps messages published after the snapshot was made."""
+        self._messages.update((stored.sequence, stored) for stored in messages)
 
     def messages(self) -> list[Stored]:
         """Returns all that the snapshot holds."""

@@ -3,7 +3,7 @@
 Delivery itself is in `backlog`, the two ways out in `subscriber` (pull) and `push`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from google.pubsub_v1 import types
@@ -71,14 +71,17 @@ class SubscriptionState:
         """How long messages are kept, acknowledged or not."""
         return wire.seconds_of(self.proto.message_retention_duration)
 
-    def receive(self, stored: Stored) -> None:
-        """Takes in a published message, unless the filter leaves it out (which acknowledges it)."""
-        if not self.is_export and self.accepts(stored):
-            self.backlog.add(stored)
+    def receive(self, messages: Sequence[Stored]) -> None:
+        """Takes in published messages, except those that the filter leaves out (which acknowledges them)."""
+        if self.is_export:
+            return
+        taken = messages if self._accepts is accept_all else [stored for stored in messages if self.accepts(stored)]
+        if taken:
+            self.backlog.add(taken)
 
     def accepts(self, stored: Stored) -> bool:
         """Says whether the filter lets a message through."""
-        return self._accepts(stored.message.attributes)
+        return self._accepts(stored.attributes)
 
     def change(self, proto: types.Subscription) -> None:
         """Puts new settings in force for what is delivered from now on."""

@@ -31,7 +31,7 @@ class Subscriber(Protocol):
 
     name: str
 
-    def receive(self, stored: Stored) -> None: ...
+    def receive(self, messages: Sequence[Stored]) -> None: ...
 
 
 class TopicState:
@@ -50,31 +50,24 @@ class TopicState:
     def publish(self, messages: Sequence[types.PubsubMessage]) -> list[str]:
         """Stores messages and returns their ids; sets the id and the publish time on each, in place."""
         now = wire.now_seconds()
-        ids: list[str] = []
-        for message in messages:
-            sequence = next(_sequences)
-            message.message_id = str(sequence)
-            wire.set_seconds(message.publish_time, now)
-            self._hand_out(Stored(sequence, message, now, size_of(message)))
-            ids.append(message.message_id)
-        return ids
+        published = [_store(message, now) for message in messages]
+        if self.retention_seconds > 0:
+            self.retained.update((stored.sequence, stored) for stored in published)
+        for subscriber in self.subscribers.values():
+            subscriber.receive(published)
+        return [str(stored.sequence) for stored in published]
 
     def drop_before(self, seconds: float) -> None:
         """Forgets messages retained since before that wall-clock time."""
         for sequence in [s for s, stored in self.retained.items() if stored.published_seconds < seconds]:
             del self.retained[sequence]
 
-    def _hand_out(self, stored: Stored) -> None:
-        if self.retention_seconds > 0:
-            self.retained[stored.sequence] = stored
-        for subscriber in self.subscribers.values():
-            subscriber.receive(stored)
 
-
-def size_of(message: types.PubsubMessage) -> int:
-    """Returns the bytes that a message counts for in limits and flow control."""
-    attributes = sum(len(key) + len(value) for key, value in message.attributes.items())
-    return len(message.data) + attributes + len(message.ordering_key)
+def _store(message: types.PubsubMessage, now: float) -> Stored:
+    sequence = next(_sequences)
+    message.message_id = str(sequence)
+    wire.set_seconds(message.publish_time, now)
+    return Stored(sequence, message, dict(message.attributes), now, wire.size_of(message))
 
 
 def check_messages(messages: Sequence[types.PubsubMessage]) -> None:
@@ -83,21 +76,20 @@ def check_messages(messages: Sequence[types.PubsubMessage]) -> None:
         raise invalid("No messages to publish")
     if len(messages) > _MAX_MESSAGES:
         raise invalid(f"Too many messages to publish: {len(messages)}, the limit is {_MAX_MESSAGES}")
-    if sum(size_of(message) for message in messages) > _MAX_REQUEST_BYTES:
+    if sum(map(wire.size_of, messages)) > _MAX_REQUEST_BYTES:
         raise invalid(f"The request is larger than {_MAX_REQUEST_BYTES} bytes")
     for message in messages:
         if not message.data and not message.attributes:
             raise invalid("Some messages are empty: a message needs data or at least one attribute")
         if len(message.ordering_key.encode()) > _MAX_ORDERING_KEY_BYTES:
             raise invalid(f"An ordering key is longer than {_MAX_ORDERING_KEY_BYTES} bytes")
-        if message.attributes:
-            _check_attributes(message)
+        _check_attributes(dict(message.attributes))
 
 
-def _check_attributes(message: types.PubsubMessage) -> None:
-    if len(message.attributes) > _MAX_ATTRIBUTES:
+def _check_attributes(attributes: dict[str, str]) -> None:
+    if len(attributes) > _MAX_ATTRIBUTES:
         raise invalid(f"A message has more than {_MAX_ATTRIBUTES} attributes")
-    for key, value in message.attributes.items():
+    for key, value in attributes.items():
         if not key or len(key.encode()) > _MAX_ATTRIBUTE_KEY_BYTES:
             raise invalid(f"An attribute's key must have 1 to {_MAX_ATTRIBUTE_KEY_BYTES} bytes: {key[:80]!r}")
         if key.startswith("goog"):

@@ -59,6 +59,11 @@ def is_set(message: object, field: str) -> bool:
     return cast(bool, cast(Any, message).HasField(field))
 
 
+def size_of(message: object) -> int:
+    """Returns the bytes of a message on the wire."""
+    return cast(int, cast(Any, message).ByteSize())
+
+
 def has_field(message: object, field: str) -> bool:
     """Says whether the message's type has a field of that name."""
     return field in cast(Any, message).DESCRIPTOR.fields_by_name
