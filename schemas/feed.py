@@ -7,7 +7,6 @@ Deliberately reads no data: `agents.intake.mapping` applies a feed to records. G
 from __future__ import annotations
 
 import codecs
-import difflib
 import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -18,11 +17,11 @@ from typing import Annotated, Any, Literal, cast
 from zoneinfo import ZoneInfo
 
 import msgspec
-import yaml
 from msgspec import Meta
 
 from schemas import rows
 from schemas.columns import unwrap
+from schemas.places import Places, read_places, read_validation, suggest
 
 FOLDER = Path(__file__).with_name("feeds")
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
@@ -154,13 +153,10 @@ def parse(text: str | bytes, name: str, origin: str) -> Feed:
     """
     if not NAME.fullmatch(name):
         raise FeedError(f"{origin}: the feed's name is {name!r:.80}; it must be lower-case letters, digits, _ and -")
-    try:
-        node = yaml.compose(text, yaml.SafeLoader)
-        content: Any = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise FeedError(f"{origin}: not YAML: {error}") from error
-    found = _Problems(origin, node)
-    document = found.convert(content, _Document, "")
+    places = read_places(text, origin, FeedError)
+    places.refuse([])
+    found = _Problems(places)
+    document = found.convert(places.value, _Document, "")
     if document is None:
         raise found.error()
     known = list_fields(document.kind)
@@ -288,8 +284,7 @@ def _find_unfit_columns(feed: Feed) -> Iterator[tuple[str, object, str]]:
     columns = feed.file.columns
     for path, column in list_columns(feed):
         if column not in columns:
-            close = difflib.get_close_matches(column, columns, 1)
-            yield path, column, f"it is not among file.columns{f'; did you mean {close[0]!r}?' if close else ''}"
+            yield path, column, f"it is not among file.columns; {suggest(column, columns)}"
 
 
 def list_columns(feed: Feed) -> Iterator[tuple[str, str]]:
@@ -348,8 +343,8 @@ _CHECKS: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
 class _Problems:
     """What is wrong with one file, each with the line of its key."""
 
-    def __init__(self, origin: str, node: yaml.Node | None) -> None:
-        self._origin, self._node = origin, node
+    def __init__(self, places: Places) -> None:
+        self._places = places
         self._found: list[str] = []
 
     def __bool__(self) -> bool:
@@ -360,20 +355,15 @@ class _Problems:
 
     def add(self, path: str, value: object, fix: str) -> None:
         text = value if isinstance(value, str) and (value.startswith(("with", "without"))) else f"is {value!r:.80}"
-        self._found.append(f"{self._origin}:{self._find_line(path)}: {path} {text}: {fix}")
+        self._note(path, f"{path} {text}: {fix}")
 
     def convert(self, value: Any, kind: type[Any], path: str) -> Any:
         try:
             return msgspec.convert(value, kind)
         except msgspec.ValidationError as error:
-            reason, _, place = str(error).partition(" - at `$")
-            inner = ".".join(filter(None, [path, place.rstrip("`").lstrip(".")]))
-            if field := re.search(r"unknown field `(.+)`", reason):
-                names = [f.encode_name for f in msgspec.structs.fields(kind)] if not place else []
-                close = difflib.get_close_matches(field[1], names, 1)
-                reason += f"; did you mean {close[0]!r}?" if close else ""
-                inner = f"{inner}.{field[1]}".lstrip(".")
-            self._found.append(f"{self._origin}:{self._find_line(inner)}: {inner or 'the file'}: {reason}")
+            problem = read_validation(error, (path,) if path else (), kind.__struct_fields__)
+            inner = ".".join(problem.path)
+            self._note(inner, f"{inner or 'the file'}: {problem.text}")
             return None
 
     def check_name(self, key: str, known: dict[str, Type], prefix: str = "") -> bool:
@@ -381,19 +371,9 @@ class _Problems:
         if key in known or (rest and f"{head}.*" in known):
             return True
         names = [name.replace(".*", ".<key>") for name in known]
-        close = difflib.get_close_matches(key, names, 1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(names)}"
         path = f"fields.{prefix}{key}"
-        self._found.append(f"{self._origin}:{self._find_line(path)}: {path} is no field of this kind: {hint}")
+        self._note(path, f"{path} is no field of this kind: {suggest(key, names)}")
         return False
 
-    def _find_line(self, path: str) -> int:
-        """The line of a dotted path's key; keys may have dots themselves, so the longest that fits is taken."""
-        node, rest, line = self._node, path, 1
-        while rest and isinstance(node, yaml.MappingNode):
-            fits = [(k, v) for k, v in node.value if rest == str(k.value) or rest.startswith(f"{k.value}.")]
-            if not fits:
-                break
-            key, node = max(fits, key=lambda pair: len(str(pair[0].value)))
-            line, rest = key.start_mark.line + 1, rest[len(str(key.value)) + 1 :]
-        return line
+    def _note(self, path: str, text: str) -> None:
+        self._found.append(f"{self._places.file}:{self._places.find_dotted_line(path)}: {text}")

@@ -7,7 +7,7 @@ the outbox's transaction (`agents.tools.outbox`), by the caps that stand here.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, time, timedelta
 from functools import cache
 from pathlib import Path
@@ -16,11 +16,11 @@ from urllib.parse import quote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
-import yaml
 from msgspec import Meta
 
 from agents.swarm.user_context import read_marketing_consent
 from agents.tools.settings import settings
+from schemas.places import Problem, read_places
 
 PATH = Path(__file__).with_name("policy.yaml")
 NO_ADDRESS = "no usable email address in the profile"
@@ -28,7 +28,7 @@ Risk = Annotated[int, Meta(ge=0, le=10)]
 
 
 class PolicyError(ValueError):
-    """The contact policy is not usable; the message names the file, the key, the value and the fix."""
+    """The contact policy is not usable; the message names file, line, key, value and fix of every problem."""
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -99,26 +99,28 @@ def read_policy(text: str, where: str) -> Policy:
     Raises:
         PolicyError: naming every problem that can be found at once.
     """
-    try:
-        policy = msgspec.convert(yaml.safe_load(text), Policy)
-    except (yaml.YAMLError, msgspec.ValidationError) as error:
-        raise PolicyError(f"{where}: {error}") from error
-    problems: list[str] = []
-    try:
-        ZoneInfo(policy.quiet_hours.time_zone)
-    except (ZoneInfoNotFoundError, ValueError):
-        problems.append(f"quiet_hours.time_zone {policy.quiet_hours.time_zone!r} is none; such as Asia/Seoul")
-    addresses = {"shop.home": policy.shop.home, "shop.product": policy.shop.product}
-    addresses |= {f"webhooks.{name}.url": hook.url for name, hook in policy.webhooks.items()}
-    problems += [
-        f"{key} {address!r} must be an https address" for key, address in addresses.items() if not _is_https(address)
-    ]
-    if "{product_id}" not in policy.shop.product:
-        problems.append(f"shop.product {policy.shop.product!r} must hold {{product_id}}")
-    problems += [f"risk.{kind} is missing; 0 to 10" for kind in ("email", "webhook") if kind not in policy.risk]
-    if problems:
-        raise PolicyError(f"{where}: " + "; ".join(problems))
+    places = read_places(text, where, PolicyError)
+    policy = places.convert(Policy)
+    places.refuse(_find_problems(policy))
     return policy
+
+
+def _find_problems(policy: Policy) -> Iterator[Problem]:
+    zone = policy.quiet_hours.time_zone
+    try:
+        ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError):
+        yield Problem(path=("quiet_hours", "time_zone"), text=f"{zone!r} is none; name one such as Asia/Seoul")
+    addresses = {("shop", "home"): policy.shop.home, ("shop", "product"): policy.shop.product}
+    addresses |= {("webhooks", name, "url"): hook.url for name, hook in policy.webhooks.items()}
+    for path, address in addresses.items():
+        if not _is_https(address):
+            yield Problem(path=path, text=f"{address!r} must be an https address")
+    if "{product_id}" not in policy.shop.product:
+        yield Problem(path=("shop", "product"), text=f"{policy.shop.product!r} must hold {{product_id}}")
+    for kind in ("email", "webhook"):
+        if kind not in policy.risk:
+            yield Problem(path=("risk",), text=f"without {kind}; give it 0 to 10")
 
 
 @cache

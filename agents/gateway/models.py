@@ -10,13 +10,18 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
-import yaml
 from msgspec import Meta
+
+from schemas.places import Problem, read_places
 
 PATH = Path(__file__).with_name("models.yaml")
 WARNING = timedelta(days=60)
 NANO_USD_PER_TOKEN = 1000  # of a price of one dollar a million tokens
 log = logging.getLogger(__name__)
+
+
+class ModelsError(ValueError):
+    """The registry is not usable; the message names file, line, key, value and fix of every problem."""
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -64,14 +69,17 @@ def parse(text: str) -> dict[str, Model]:
     """Read a registry.
 
     Raises:
-        msgspec.ValidationError: naming the path of the first wrong value.
-        ValueError: a fallback that is not a model of the registry.
+        ModelsError: every problem with its line, among them a fallback that is not a model of the registry.
     """
-    known = {model.id: model for model in msgspec.convert(yaml.safe_load(text), list[Model])}
-    for model in known.values():
-        for name in model.fallback:
-            if name not in known:
-                raise ValueError(f"models.yaml: fallback {name!r} of {model.id} is not in it; add it or take it out")
+    places = read_places(text, PATH.name, ModelsError)
+    listed = places.convert(list[Model])
+    known = {model.id: model for model in listed}
+    places.refuse(
+        Problem(path=(str(index), "fallback"), text=f"{name!r} is not in it; add it or take it out")
+        for index, model in enumerate(listed)
+        for name in model.fallback
+        if name not in known
+    )
     return known
 
 

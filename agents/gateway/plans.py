@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
-import yaml
 from msgspec import Meta
 
 from agents.gateway import models
 from agents.tools.models import FUNCTION
 from schemas import topology
+from schemas.places import Problem, read_places, suggest
 
 PATH = Path(__file__).with_name("plans.yaml")
 Count = Annotated[int, Meta(ge=0)]
+
+
+class PlansError(ValueError):
+    """The plans are not usable; the message names file, line, key, value and fix of every problem."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -66,26 +70,11 @@ def parse(text: str, known: Iterable[str] = ()) -> dict[str, Terms]:
     """Read a file of plans; `known` are the callers that have the default one without a line of their own.
 
     Raises:
-        msgspec.ValidationError: naming the path of the first wrong value.
-        ValueError: naming every plan that is not there and every model that is not in models.yaml.
+        PlansError: every problem with its line, among them plans that are not there and models that are not in models.yaml.
     """
-    file = msgspec.convert(yaml.safe_load(text), _File)
-    problems = [
-        f"plans.{name}.models names {model!r}, which is not in models.yaml"
-        for name, plan in file.plans.items()
-        for model in plan.models
-        if model not in models.load()
-    ]
-    default = {"default": file.default} if file.default else {}
-    entries = {f"callers.{caller}": entry for caller, entry in file.callers.items()} | default
-    problems += [
-        f"{where} names the plan {name!r}, which is not under plans"
-        for where, entry in entries.items()
-        for name in (entry.plan, entry.shadow)
-        if name is not None and name not in file.plans
-    ]
-    if problems:
-        raise ValueError("plans.yaml: " + "; ".join(problems))
+    places = read_places(text, PATH.name, PlansError)
+    file = places.convert(_File)
+    places.refuse(_find_problems(file))
     return {
         caller: Terms(
             caller=caller,
@@ -95,3 +84,16 @@ def parse(text: str, known: Iterable[str] = ()) -> dict[str, Terms]:
         for caller, entry in (dict.fromkeys(known, file.default) | file.callers).items()
         if entry
     }
+
+
+def _find_problems(file: _File) -> Iterator[Problem]:
+    for name, plan in file.plans.items():
+        for model in plan.models:
+            if model not in models.load():
+                text = f"{model!r} is not in models.yaml; {suggest(model, models.load())}"
+                yield Problem(path=("plans", name, "models"), text=text)
+    entries = {("callers", caller): entry for caller, entry in file.callers.items()}
+    for path, entry in {**entries, **({("default",): file.default} if file.default else {})}.items():
+        for name in (entry.plan, entry.shadow):
+            if name is not None and name not in file.plans:
+                yield Problem(path=path, text=f"the plan {name!r} is not under plans; {suggest(name, file.plans)}")

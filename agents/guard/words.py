@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
-import yaml
 
 import agents.prompts
 from agents.guard.evidence import Evidence
 from agents.guard.reading import fold, list_disguises, squeeze
+from schemas.places import read_places
 
 PATH = Path(__file__).with_name("words.yaml")
 PROMPT_RUN = 7  # so many words in a row as in a prompt of ours are no accident
@@ -58,10 +58,7 @@ def read_rules(text: str) -> list[Rule]:
     Raises:
         WordsError: naming the rule and the pattern.
     """
-    try:
-        entries = msgspec.convert(yaml.safe_load(text), dict[str, _Entry])
-    except (yaml.YAMLError, msgspec.ValidationError) as error:
-        raise WordsError(f"words.yaml: {error}") from error
+    entries = read_places(text, PATH.name, WordsError).convert(dict[str, _Entry])
     return [
         Rule(
             name=name,

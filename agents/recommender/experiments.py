@@ -6,20 +6,21 @@ Owns the file's shape and the assignment; what came of it, the view experiment_r
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
-import yaml
 from msgspec import Meta
+
+from schemas.places import Problem, read_places
 
 PATH = Path(__file__).with_name("experiments.yaml")
 
 
 class ExperimentError(ValueError):
-    """The experiments are not usable; the message names the file, the experiment and the fix."""
+    """The experiments are not usable; the message names file, line, experiment and fix."""
 
 
 class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -52,17 +53,21 @@ def parse(text: str, file: str) -> dict[str, Experiment]:
     Raises:
         ExperimentError: what is wrong where.
     """
-    try:
-        found = msgspec.convert(yaml.safe_load(text) or {}, dict[str, Experiment])
-    except (yaml.YAMLError, msgspec.ValidationError) as error:
-        raise ExperimentError(f"{file}: {error}") from error
+    places = read_places(text, file, ExperimentError)
+    found = places.convert(dict[str, Experiment])
+    places.refuse(_find_problems(found))
+    return found
+
+
+def _find_problems(found: Mapping[str, Experiment]) -> Iterator[Problem]:
     running = [name for name, experiment in found.items() if experiment.running]
     if len(running) > 1:
-        raise ExperimentError(f"{file}: {', '.join(running)} are running at once; let one of them run")
+        text = f"{', '.join(running)} are running at once; let one of them run"
+        yield Problem(path=(running[-1], "running"), text=text)
     for name, experiment in found.items():
         if "control" not in experiment.variants:
-            raise ExperimentError(f"{file}: {name} has no variant `control` to compare the others with")
-    return found
+            text = "has no variant `control` to compare the others with; add it"
+            yield Problem(path=(name, "variants"), text=text)
 
 
 @cache

@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
-import yaml
 from msgspec import Meta
 
 from agents.recommender.candidates import Candidate
 from agents.recommender.items import Item
-from agents.swarm.yaml_places import Places, Problem, read_places, read_validation
+from schemas.places import Places, Problem, read_places, read_validation
 
 PATH = Path(__file__).with_name("rules.yaml")
 Days = Annotated[int, Meta(ge=0, le=3650)]
@@ -96,19 +95,11 @@ def parse(text: str, file: str) -> Rules:
     Raises:
         RulesError: naming file, line, key and fix of every problem found.
     """
-    try:
-        places = read_places(text)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise RulesError(f"{file}:{line}: not YAML: {error.problem or error.context}; mend its syntax") from error
-    problems = [Problem(path=path, text="stands there twice; remove one") for path in places.doubles]
-    problems += _find_misshapen(places)
-    if not problems:
-        rules = msgspec.convert(places.value or {}, Rules)
-        problems += _find_contradictions(rules)
-        if not problems:
-            return rules
-    raise RulesError("\n".join(places.describe(file, problem) for problem in problems))
+    places = read_places(text, file, RulesError)
+    places.refuse(_find_misshapen(places))
+    rules = places.convert(Rules)
+    places.refuse(_find_contradictions(rules))
+    return rules
 
 
 def _find_misshapen(places: Places) -> Iterator[Problem]:

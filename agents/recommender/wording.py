@@ -9,15 +9,19 @@ from functools import cache, cached_property
 from pathlib import Path
 
 import msgspec
-import yaml
 
 from agents.recommender.items import Link
+from schemas.places import read_places
 
 PATH = Path(__file__).with_name("wording.yaml")
 DEFAULT = "en"
 # A run of letters of one script, or of digits: 'JUMBO와' is two words, because Korean writes its particles without a space.
 _WORD = re.compile(r"\d+(?:,\d{3})*|[가-힣]+|[^\W\d_가-힣]+")
 _ENDING_LETTERS = 5  # of a Korean word after its stem
+
+
+class WordingError(ValueError):
+    """The wording is not usable; the message names file, line, key and fix."""
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -112,8 +116,8 @@ def split_words(text: str) -> list[str]:
 
 @cache
 def load() -> dict[str, Wording]:
-    """Every language by its ISO 639 code. msgspec.ValidationError when the file has not the shape."""
-    content = msgspec.convert(yaml.safe_load(PATH.read_text(encoding="utf-8")), dict[str, _Section])
+    """Every language by its ISO 639 code; WordingError, with the line, when the file has not the shape."""
+    content = read_places(PATH.read_text(encoding="utf-8"), PATH.name, WordingError).convert(dict[str, _Section])
     return {code: Wording(section, carries_endings=code == "ko") for code, section in content.items()}
 
 

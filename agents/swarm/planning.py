@@ -10,8 +10,8 @@ import msgspec
 
 from agents.prompts import PlannedSteps
 from agents.swarm.playbooks import OnFailure, Playbook, Step
-from agents.swarm.yaml_places import Problem
 from schemas.messages import Json, StepResult
+from schemas.places import Problem
 from schemas.topology import Topology
 
 MAX_PLANNED_STEPS = 8

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 
 from agents.swarm.playbooks import ORCHESTRATOR, OnFailure, Playbook, Step, read_path
-from agents.swarm.yaml_places import Path, Problem, suggest
+from schemas.places import Path, Problem, suggest
 from schemas.topology import Topology
 
 GUARDIAN = "SecurityGuardianAgent"

@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
-import yaml
 from msgspec import Meta
 
-from agents.swarm.yaml_places import Places, Problem, read_places, read_validation
 from schemas import topology
 from schemas.messages import Json
+from schemas.places import Places, Problem, read_places, read_validation
 from schemas.topology import Topology
 
 FOLDER = Path(__file__).parent.parent / "playbooks"
@@ -179,22 +178,11 @@ def parse(text: str, file: str, known: Topology) -> Playbook:
     """
     from agents.swarm.playbook_rules import find_problems
 
-    try:
-        places = read_places(text)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise PlaybookError(f"{file}:{line}: not YAML: {error.problem or error.context}; mend its syntax") from error
-    problems = [Problem(path=path, text="stands there twice; remove one") for path in places.doubles]
-    problems += _find_misshapen(places)
-    try:
-        if not problems:
-            playbook = msgspec.convert(places.value, Playbook)
-            problems += find_problems(playbook, known, Path(file).stem)
-            if not problems:
-                return playbook
-    except msgspec.ValidationError as error:
-        problems.append(read_validation(error, fields=Playbook.__struct_fields__))
-    raise PlaybookError("\n".join(places.describe(file, problem) for problem in problems))
+    places = read_places(text, file, PlaybookError)
+    places.refuse(_find_misshapen(places))
+    playbook = places.convert(Playbook)
+    places.refuse(find_problems(playbook, known, Path(file).stem))
+    return playbook
 
 
 def _find_misshapen(places: Places) -> Iterator[Problem]:

@@ -37,13 +37,13 @@ LATE = datetime(2026, 3, 1, 14, 30, tzinfo=UTC)  # half past eleven in the eveni
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (("time_zone: Asia/Seoul", "time_zone: Asia/Soul"), "quiet_hours.time_zone 'Asia/Soul'"),
+        (("time_zone: Asia/Seoul", "time_zone: Asia/Soul"), "quiet_hours.time_zone: 'Asia/Soul'"),
         (('from: "21:00"', 'from: "25:00"'), "quiet_hours.from"),
-        (("home: https://", "home: http://"), "shop.home 'http://"),
+        (("home: https://", "home: http://"), "shop.home: 'http://"),
         (("/{product_id}", "/all"), "must hold {product_id}"),
         (("consent: opt_in", "consent: maybe"), "consent"),
-        (("webhooks: {}", "webhooks: {crm: {url: 'http://10.0.0.1/x'}}"), "webhooks.crm.url 'http://10.0.0.1/x'"),
-        (("  email: 1\n", ""), "risk.email is missing"),
+        (("webhooks: {}", "webhooks: {crm: {url: 'http://10.0.0.1/x'}}"), "webhooks.crm.url: 'http://10.0.0.1/x'"),
+        (("  email: 1\n", ""), "risk: without email"),
         (("caps: ", "capz: "), "capz"),
         (("consent: opt_in", "consent: ["), "policy.yaml"),
     ],

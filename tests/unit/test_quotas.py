@@ -230,9 +230,15 @@ def test_the_plans_on_file_are_whole() -> None:
     )
     text = plans.PATH.read_text(encoding="utf-8")
     for wrong, words in [
-        (text.replace("plan: standard", "plan: free"), "default names the plan 'free'"),
-        (text.replace("plan: thinking", "plan: free"), "callers.PlannerAgent names the plan 'free'"),
-        (text.replace("[gemini-3.8-flash", "[gemini-9", 1), "plans.standard.models names 'gemini-9'"),
+        (text.replace("plan: standard", "plan: free"), "plans.yaml:20: default: the plan 'free' is not under plans"),
+        (
+            text.replace("plan: thinking", "plan: free"),
+            "plans.yaml:22: callers.EngagementAnalystAgent: the plan 'free'",
+        ),
+        (
+            text.replace("[gemini-3.8-flash", "[gemini-9", 1),
+            "plans.standard.models: 'gemini-9' is not in models.yaml; there is gemini-3.8-flash",
+        ),
         (text.replace("usd_per_month: 400", "usd_per_month: -1"), "usd_per_month"),
         (text.replace("    requests_per_day: 1000000\n", ""), "requests_per_day"),
         (text.replace("tokens_per_day", "token_per_day"), "token_per_day"),
