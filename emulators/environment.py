@@ -13,12 +13,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import yaml
+
 from emulators.ports import HOST
 from emulators.processes import MARK
 from schemas.topology import key_secret
 
 PROJECT = "argo-local"
 GATEWAY = "llm"
+CONTACT_POLICY = "contact_policy.yaml"
+"""The suite's own contact policy, but never quiet, so that a demonstration does not depend on the hour."""
 OWNED = "ARGO_LAPTOP_SERVICES"
 """In local.env: the stores that the cloud started itself. Their addresses are no longer the user's own choice."""
 EXTERNAL = {
@@ -45,9 +49,6 @@ class Settings:
     google: bool = False
     schedule: bool = True
     start_seconds: float = 90.0
-
-
-CONTACT_POLICY = Path(__file__).with_name("contact_policy.yaml")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,8 +119,17 @@ def base_environment(settings: Settings) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "GOOGLE_CLOUD_PROJECT": PROJECT,
         "GOOGLE_APPLICATION_CREDENTIALS": str(settings.directory / "credentials.json"),
-        "ARGO_CONTACT_POLICY": kept.get("ARGO_CONTACT_POLICY") or str(CONTACT_POLICY),
+        "ARGO_CONTACT_POLICY": kept.get("ARGO_CONTACT_POLICY") or str(settings.directory / CONTACT_POLICY),
     }
+
+
+def write_contact_policy(settings: Settings) -> None:
+    """The laptop's contact policy, from the suite's own; nothing in a tree without one."""
+    own = settings.root / "agents" / "acting" / "policy.yaml"
+    if own.exists():
+        policy = yaml.safe_load(own.read_text(encoding="utf-8"))
+        policy["quiet_hours"] |= {"from": "00:00", "until": "00:00"}
+        (settings.directory / CONTACT_POLICY).write_text(yaml.safe_dump(policy, sort_keys=False), encoding="utf-8")
 
 
 def url_variable(function: str) -> str:

@@ -107,6 +107,7 @@ class Supervisor:
         write_service_account(credentials, environment.PROJECT, token_uri)
         for path, email in plan.accounts.items():
             write_service_account(path, environment.PROJECT, token_uri, email)
+        environment.write_contact_policy(self._settings)
         values = plan.credentials.secret_values(known.callers(environment.GATEWAY))
         write_private(directory / "secrets.json", json.dumps(values))
         self.state.environment = plan.environment

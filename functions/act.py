@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from agents.acting import links
 from agents.acting.email import Way
 from agents.acting.policy import load_policy
 from agents.acting.service import Ports, act_on
@@ -10,7 +11,6 @@ from agents.tools.once import once
 from agents.tools.outbox import firestore_outbox
 from agents.tools.outcomes import collect
 from agents.tools.profiles import firestore_profiles
-from agents.tools.secrets import read_json, secret_manager
 from agents.tools.settings import require, settings
 from agents.tools.webhooks import http_webhooks
 from functions.push import Delivery, handle_push
@@ -30,9 +30,8 @@ def _ports() -> Ports:
 
 
 def _find_way() -> Way:
-    keys = read_json(secret_manager(), "link-signing-keys")
     address = require(settings().message_links, "ARGO_MESSAGE_LINKS").rstrip("/")
-    return Way(address=address, keys=list(keys.values()), shop=load_policy().shop)
+    return Way(address=address, keys=links.read_keys(), shop=load_policy().shop)
 
 
 def handle_delivery(delivery: Delivery) -> None:

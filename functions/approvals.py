@@ -23,11 +23,9 @@ from agents.acting.waiting import NotWaiting, decide_action, list_requests
 from agents.tools.bus import pubsub
 from agents.tools.identity import read_caller
 from agents.tools.outbox import Approval, Entry, firestore_outbox
-from agents.tools.secrets import read_json, secret_manager
 from functions.answers import answer, answer_page
 
 PATH = "/v1/approvals"
-KEYS = "link-signing-keys"
 MAX_FORM_BYTES = 10_000
 DECISIONS = {"approve": True, "refuse": False}
 
@@ -108,7 +106,7 @@ def _find(token: str) -> Entry | None:
 def _read(token: str) -> links.Request | None:
     seconds = load_policy().approval.expires_hours * 3600
     try:
-        return links.read(token, links.APPROVAL, _keys(), links.Request, seconds)
+        return links.read(token, links.APPROVAL, links.read_keys(), links.Request, seconds)
     except links.Expired:
         return None
 
@@ -124,12 +122,8 @@ def _shape(entry: Entry) -> dict[str, Any]:
         "content": msgspec.json.decode(action["content"]),
         "waiting_since": entry.updated_at.isoformat(),
         "expires_at": approval.expires_at.isoformat() if approval else "",
-        "token": links.sign(request, links.APPROVAL, _keys()),
+        "token": links.sign(request, links.APPROVAL, links.read_keys()),
     }
-
-
-def _keys() -> list[str]:
-    return list(read_json(secret_manager(), KEYS).values())
 
 
 def _answer(status: int, words: str, as_page: bool) -> Response:

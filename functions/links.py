@@ -19,11 +19,9 @@ from agents.acting import links as tokens
 from agents.acting.policy import load_policy
 from agents.tools.outbox import firestore_outbox
 from agents.tools.outcomes import Outcome, collect
-from agents.tools.secrets import read_json, secret_manager
 from functions.answers import answer_page
 from schemas.messages import derive_id
 
-KEYS = "link-signing-keys"
 _ASK = "Do you want no more messages from us?"
 _DONE = "You will get no more messages from us."
 _WORDS = {
@@ -51,7 +49,7 @@ def _click(token: str, counts: bool) -> Response:
     """To the product, or to the shop's front page when the link is too old; nowhere when it is not ours."""
     shop = load_policy().shop
     try:
-        link = tokens.read(token, tokens.CLICK, _keys(), tokens.Link, tokens.CLICK_SECONDS)
+        link = tokens.read(token, tokens.CLICK, tokens.read_keys(), tokens.Link, tokens.CLICK_SECONDS)
     except tokens.Expired:
         return _lead(shop.home)
     if link is None:
@@ -63,7 +61,7 @@ def _click(token: str, counts: bool) -> Response:
 
 def _leave(token: str, confirmed: bool) -> Response:
     """A way out never expires."""
-    link = tokens.read(token, tokens.UNSUBSCRIBE, _keys(), tokens.Link, None)
+    link = tokens.read(token, tokens.UNSUBSCRIBE, tokens.read_keys(), tokens.Link, None)
     if link is None:
         return _page(_WORDS["unknown"], 404)
     if not confirmed:
@@ -88,10 +86,6 @@ def _tell(event: str, link: tokens.Link) -> None:
         collect().report(outcome)
     except Exception:
         log.exception("%s of action %s could not be told", event, link.action_id)
-
-
-def _keys() -> list[str]:
-    return list(read_json(secret_manager(), KEYS).values())
 
 
 def _lead(address: str) -> Response:

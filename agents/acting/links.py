@@ -1,8 +1,8 @@
 """Signed links in messages: a click that is measured and then leads to the shop, and a way out that always works.
 
-Owns the tokens, an approver's among them. A token holds ids and nothing about the person; it is signed, so that nobody
-can make a link of ours lead elsewhere or unsubscribe somebody else. A click's target is not in the token at all: it is
-worked out anew from the contact policy, so that no link can ever be an open redirect.
+Owns the tokens, an approver's among them, and where their keys are. A token holds ids and nothing about the person; it is
+signed, so that nobody can make a link of ours lead elsewhere or unsubscribe somebody else. A click's target is not in the
+token at all: it is worked out anew from the contact policy, so that no link can ever be an open redirect.
 """
 
 from __future__ import annotations
@@ -11,6 +11,10 @@ from typing import TypeVar
 
 import msgspec
 from itsdangerous import BadData, SignatureExpired, URLSafeTimedSerializer
+
+from agents.tools.secrets import read_json, secret_manager
+
+KEYS = "link-signing-keys"
 
 CLICK_SECONDS = 90 * 24 * 3600  # an older click still leads to the shop, and counts for nothing
 CLICK, UNSUBSCRIBE, APPROVAL = "click", "unsubscribe", "approval"  # a token of one kind is none of another
@@ -36,6 +40,11 @@ Token = TypeVar("Token", Link, Request)
 
 class Expired(Exception):
     """A genuine token that is too old."""
+
+
+def read_keys() -> list[str]:
+    """The keys of this deployment, newest last. Raises as Secret Manager does, and ValueError when the secret is malformed."""
+    return list(read_json(secret_manager(), KEYS).values())
 
 
 def sign(about: Link | Request, kind: str, keys: list[str]) -> str:

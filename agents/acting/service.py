@@ -46,7 +46,7 @@ class Busy(TryAgain):
 
 @dataclass(frozen=True, kw_only=True)
 class Ports:
-    """What acting needs from outside. `way` and `webhook_secret` are asked when something is sent, not before."""
+    """What acting needs from outside. `way` is asked when something is sent, not before."""
 
     outbox: Outbox
     profiles: Profiles

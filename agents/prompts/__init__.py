@@ -22,7 +22,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class ChosenProduct(Answer, frozen=True, kw_only=True):
-    """choose_product@2, and @1 before it."""
+    """choose_product@2."""
 
     product_id: Annotated[str, Meta(min_length=1, description="The productId of one of the candidates")]
     reason: Annotated[str, Meta(min_length=1, max_length=600, description="Why this one, for the person to read")]
@@ -39,7 +39,7 @@ class WrittenEmail(Answer, frozen=True, kw_only=True):
 
 
 class Review(Answer, frozen=True, kw_only=True):
-    """review_message."""
+    """review_message@2."""
 
     approved: bool
     reasons: Annotated[list[str], Meta(description="Every reason against it; empty when approved")]
@@ -134,7 +134,6 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 PROMPTS: Mapping[str, Prompt] = {
-    "choose_product@1": Prompt(data=frozenset({"candidates", "context"}), answer=ChosenProduct),
     "choose_product@2": Prompt(data=frozenset({"candidates", "context"}), answer=ChosenProduct),
     "write_email@1": Prompt(data=frozenset({"context", "recommendation", "moment"}), answer=WrittenEmail),
     "plan_steps@1": Prompt(data=frozenset({"goal", "agents", "limits"}), answer=PlannedSteps),
@@ -156,7 +155,6 @@ PROMPTS: Mapping[str, Prompt] = {
         ),
         max_images=4,
     ),
-    "review_message@1": Prompt(data=frozenset({"message"}), answer=Review),
     "review_message@2": Prompt(data=frozenset({"message", "evidence"}), answer=Review),
 }
 

@@ -35,9 +35,9 @@ MODEL = "gemini-3.5-flash-lite"
 CALLERS = 50
 SECRETS = {"llm-agent-keys": json.dumps({"free-key": "free", "limited-key": "limited"}), "gemini-api-key": "stand-in"}
 BODY = {
-    "prompt": "review_message@1",
+    "prompt": "review_message@2",
     "model": MODEL,
-    "data": {"message": {"subject": "s", "text": "hello " * 100}},
+    "data": {"message": {"subject": "s", "text": "hello " * 100}, "evidence": {}},
 }
 
 
@@ -102,7 +102,7 @@ async def ask_directly(url: str, calls: int) -> list[float]:
 
     client = genai.Client(vertexai=False, api_key="stand-in", http_options=types.HttpOptions(base_url=url))
     config = types.GenerateContentConfig(
-        system_instruction=fence.write_system("review_message@1"),
+        system_instruction=fence.write_system("review_message@2"),
         response_mime_type="application/json",
         response_json_schema=fence.write_schema(Review),
     )

@@ -28,7 +28,7 @@ FACTS = [
     _fact(0, "moment", actor="detection", target="u1", what="lapsed_buyer", details='{"orders": 4}'),
     _fact(1, "request", step_id="s1", actor="Master", target="RecommendationAgent", what="choose"),
     _fact(2, "request", step_id="s2", actor="Master", target="MarketTrendAgent", what="find"),
-    _fact(3, "model_call", actor="RecommendationAgent", target="stand-in", what="choose_product@1", outcome="ok"),
+    _fact(3, "model_call", actor="RecommendationAgent", target="stand-in", what="choose_product@2", outcome="ok"),
     _fact(
         4,
         "response",

@@ -253,8 +253,8 @@ class Web:
         self.outbox, self.outcomes = outbox, FakeOutcomes()
         for module in (links_function, approvals_function):
             monkeypatch.setattr(module, "firestore_outbox", lambda: outbox)
-            monkeypatch.setattr(module, "_keys", lambda: KEYS)
             monkeypatch.setattr(module, "load_policy", lambda: POLICY)
+        monkeypatch.setattr(links, "read_keys", lambda: KEYS)
         monkeypatch.setattr(links_function, "collect", lambda: self.outcomes)
         monkeypatch.setattr(approvals_function, "pubsub", lambda: bus)
         everything = ["GET", "POST", "HEAD", "PUT"]

@@ -28,7 +28,7 @@ ANALYSE = Call(
 ASK = ToolCall(id="c1", name="query_warehouse", arguments={"sql": "SELECT 1 AS a"}, signature="c2ln")
 CALLING = Reply(text="", model_version="fake-001", input_tokens=10, output_tokens=5, calls=(ASK,))
 WRONG = msgspec.structs.replace(ASK, arguments={"query": "SELECT 1"})
-BODY = {"prompt": "review_message@1", "data": {"message": {"text": "hi"}}}
+BODY = {"prompt": "review_message@2", "data": {"message": {"text": "hi"}, "evidence": {}}}
 HEADERS = {"authorization": f"Bearer {KEY}"}
 
 

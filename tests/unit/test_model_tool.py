@@ -69,5 +69,5 @@ def _ask_over_http(monkeypatch: pytest.MonkeyPatch, handler: Any) -> client_side
     settings.cache_clear()
     monkeypatch.setattr(client_side, "secret_manager", lambda: fake)
     with transport:
-        request = ModelRequest(prompt="review_message@1", data={"message": {"text": "hi"}})
+        request = ModelRequest(prompt="review_message@2", data={"message": {"text": "hi"}, "evidence": {}})
         return client_side.HttpGateway().generate(request)
