@@ -14,13 +14,13 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from functools import partial, partialmethod
+from functools import lru_cache, partial, partialmethod
 from typing import Any
 
 from fastapi import FastAPI, HTTPException
 
 from emulators.google import find_platform
-from emulators.translations import Translations
+from emulators.translations import REMEMBERED, Translations
 
 
 def main() -> None:
@@ -50,6 +50,8 @@ def main() -> None:
     setattr(server, "create_app", partial(_create_app, create_app, url))  # noqa: B010 - not its public name
     anew: Callable[..., Any] = executor.rewrite_and_translate_statement  # pyright: ignore[reportPrivateImportUsage]
     setattr(executor, "rewrite_and_translate_statement", Translations(anew))  # noqa: B010 - nor this
+    qualify: Callable[..., Any] = executor.rewrite_table_refs  # pyright: ignore[reportPrivateImportUsage]
+    setattr(executor, "rewrite_table_refs", lru_cache(REMEMBERED)(qualify))  # noqa: B010 - looks at its arguments only
     keep: Callable[..., Any] = SnapshotManager.capture
     setattr(SnapshotManager, "capture", partialmethod(_keep_asked, keep))  # noqa: B010 - and its class has no setting
     sys.argv = [
