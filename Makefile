@@ -66,7 +66,7 @@ test: $(STAMP) ## every test: unit, infrastructure, on the laptop cloud, the who
 	@$(BIN)/pytest -q tests/emulator
 	@$(BIN)/pytest -q tests/system
 
-bench: $(STAMP) ## measure (build/bench): make bench NAME=collect | faults | feeds | gateway | guard | hostile | lies | recommend | start | swarm | chaos
+bench: $(STAMP) ## measure (build/bench): make bench NAME=collect | faults | feeds | gateway | guard | hostile | lies | recommend | start | swarm | chaos | training
 	@PYTHONPATH=pulumi $(BIN)/python -m tests.benchmarks.$(or $(NAME),collect) $(ARGS)
 
 evaluate: $(STAMP) ## the recommender beside single models, ours by stage: make evaluate DATA=online-retail (or any file of events)

@@ -15,7 +15,24 @@ from wasmtime import Config, WasmtimeError
 from zetasql.api import Analyzer, CatalogBuilder, TableBuilder
 from zetasql.api.type_factory import TypeFactory
 from zetasql.core import wasm_client
-from zetasql.types import AnalyzerOptions, LanguageOptions, ProductMode, TypeKind, ZetaSQLBuiltinFunctionOptions
+from zetasql.types import (
+    AnalyzerOptions,
+    FunctionArgumentType,
+    FunctionArgumentTypeOptions,
+    FunctionEnums,
+    FunctionSignature,
+    LanguageOptions,
+    ProductMode,
+    ResolvedNodeKind,
+    SignatureArgumentKind,
+    SimpleColumn,
+    SimpleModel,
+    TableValuedFunction,
+    TVFRelation,
+    TVFRelationColumn,
+    TypeKind,
+    ZetaSQLBuiltinFunctionOptions,
+)
 
 from schemas import warehouse
 
@@ -43,6 +60,14 @@ _SCALARS = {
     "JSON": TypeKind.TYPE_JSON,
 }
 _NAMES = {kind.value: name for name, kind in _SCALARS.items()}
+MODEL = "stage_1_model"
+RECOMMENDED = (
+    ("user_id", TypeKind.TYPE_STRING),
+    ("product_id", TypeKind.TYPE_STRING),
+    ("predicted_weight_confidence", TypeKind.TYPE_DOUBLE),
+)
+"""The one model of ours, and what ML.RECOMMEND returns for it: its user, item and rating columns are named in
+models/bigquery_ml_fit.sql (https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-recommend)."""
 Field = dict[str, Any]  # a column as BigQuery's REST API has it
 
 
@@ -61,10 +86,16 @@ class Analyser:
         language = LanguageOptions.maximum_features()
         language.product_mode = ProductMode.PRODUCT_EXTERNAL  # BigQuery's types, not Google's internal ones
         language.reserved_keywords = ["QUALIFY"]  # as in BigQuery, where QUALIFY needs no WHERE beside it
+        language.supported_statement_kinds = [
+            ResolvedNodeKind.RESOLVED_QUERY_STMT,
+            ResolvedNodeKind.RESOLVED_CREATE_MODEL_STMT,
+        ]
         self._functions = ZetaSQLBuiltinFunctionOptions(language_options=language)
         self._dataset = CatalogBuilder("argo").build()
         self._catalog = _make_catalog("project", self._functions)
-        self._catalog.catalog.append(self._dataset)
+        self._catalog.catalog += [self._dataset, _make_ml_catalog()]
+        columns = [SimpleColumn(name=name, type=TypeFactory.create_simple_type(kind)) for name, kind in RECOMMENDED]
+        self._dataset.model.append(SimpleModel(name=MODEL, input=columns[:2], output=columns))
         self._options = AnalyzerOptions(language_options=language, allow_undeclared_parameters=True)
         for name, fields in tables.items():
             self._add(name, [(field["name"], _make_type(field)) for field in fields])
@@ -153,6 +184,30 @@ def _list_descriptions(fields: Iterable[Field], above: str = "") -> dict[str, st
 
 def _make_catalog(name: str, functions: ZetaSQLBuiltinFunctionOptions) -> Any:
     return CatalogBuilder(name).with_builtin_functions(functions).build()
+
+
+def _make_ml_catalog() -> Any:
+    """`ML.RECOMMEND(MODEL ..., [(query of the people or products)])`; a type checker needs no more of BigQuery ML."""
+    catalog = CatalogBuilder("ML").build()
+    columns = [TVFRelationColumn(name=name, type=TypeFactory.create_simple_type(kind)) for name, kind in RECOMMENDED]
+    returned = FunctionArgumentType(
+        kind=SignatureArgumentKind.ARG_TYPE_RELATION,
+        options=FunctionArgumentTypeOptions(relation_input_schema=TVFRelation(column=columns, is_value_table=False)),
+    )
+    optional = FunctionArgumentTypeOptions(cardinality=FunctionEnums.ArgumentCardinality.OPTIONAL)
+    any_number = -1  # of occurrences: the signature is not that of one call
+    model = FunctionArgumentType(kind=SignatureArgumentKind.ARG_TYPE_MODEL, num_occurrences=any_number)
+    asked = FunctionArgumentType(
+        kind=SignatureArgumentKind.ARG_TYPE_RELATION, options=optional, num_occurrences=any_number
+    )
+    catalog.custom_tvf.append(
+        TableValuedFunction(
+            name_path=["RECOMMEND"],
+            signature=FunctionSignature(argument=[model, asked], return_type=returned),
+            type=FunctionEnums.TableValuedFunctionType.FIXED_OUTPUT_SCHEMA_TVF,
+        )
+    )
+    return catalog
 
 
 def _make_table(name: str, columns: list[tuple[str, Any]]) -> Any:

@@ -344,7 +344,7 @@ class ModelRun(Row, frozen=True, kw_only=True):
 
     version: Annotated[str, Meta(description="Of the candidates that it made")]
     trained_at: Annotated[datetime, Meta(tz=True, description="When it began")]
-    backend: Annotated[str, Meta(description="What trained: implicit (an ensemble around ALS)")]
+    backend: Annotated[str, Meta(description="What trained: implicit (an ensemble around ALS) or bigquery_ml")]
     accepted: Annotated[bool, Meta(description="Whether its candidates replaced the last good ones")]
     reason: Annotated[str, Meta(description="Why not; empty when accepted")]
     events: Annotated[int, Meta(description="Touches learned from")]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
+from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -213,11 +214,19 @@ class AgentDefaults(_Entry, frozen=True, kw_only=True):
     max_delivery_attempts: Attempts = 5
 
 
+class CandidatesBackend(StrEnum):
+    """What trains stage 1 of the recommender: the job itself, or BigQuery, which needs a reservation for it."""
+
+    IMPLICIT = "implicit"
+    BIGQUERY_ML = "bigquery_ml"
+
+
 class Topology(_Entry, frozen=True, kw_only=True):
     """Everything that has a name in the cloud."""
 
     region: str
     dataset: Name
+    candidates_backend: CandidatesBackend = CandidatesBackend.IMPLICIT
     topics: list[Topic]
     subscriptions: list[Subscription]
     buckets: list[Bucket]

@@ -126,7 +126,7 @@ def _fit(warehouse: Warehouse, version: str, until: datetime, values: Mapping[st
 
 def _measure(warehouse: Warehouse, version: str, cut: datetime, values: Mapping[str, float]) -> _Figures:
     _fit(warehouse, version, cut, values)
-    asked: dict[str, Parameter] = {"version": version, "cut": cut}
+    asked: dict[str, Parameter] = {"version": version, "cut_at": cut}
     figures = msgspec.convert(warehouse.query(model("bigquery_ml_measure").query, asked)[0], _Figures)
     log.info("%s %s: NDCG@20 %.4f of %d people", BACKEND, dict(values), figures.ndcg, figures.people)
     return figures

@@ -10,11 +10,44 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from schemas.topology import Function, Job, Topology
+from schemas.topology import CandidatesBackend, Function, Job, Topology
 
 ALL_USERS = "allUsers"
 MODEL_CALLER = "aiplatformCaller"  # a role of our own: Google's smallest, aiplatform.user, may also train and deploy
-MODEL_PERMISSIONS = ("aiplatform.endpoints.predict",)
+MODEL_TRAINER = "candidateTrainer"  # likewise: dataEditor on the dataset could write every table
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnRole:
+    """A role of our own, for what Google has no role as small as."""
+
+    resource: str
+    title: str
+    description: str
+    permissions: tuple[str, ...]
+
+
+OWN_ROLES = {
+    MODEL_CALLER: OwnRole(
+        resource="role-model-caller",
+        title="Calls models on Vertex AI",
+        description="May ask a model; may not train, deploy, tune or read anything",
+        permissions=("aiplatform.endpoints.predict",),
+    ),
+    MODEL_TRAINER: OwnRole(
+        resource="role-candidate-trainer",
+        title="Trains BigQuery ML models",
+        description="May make and replace models in the dataset; may not write any table",
+        # https://cloud.google.com/bigquery/docs/reference/standard-sql/bigqueryml-syntax-create (2026-11-20)
+        permissions=(
+            "bigquery.models.create",
+            "bigquery.models.getData",
+            "bigquery.models.getMetadata",
+            "bigquery.models.updateData",
+            "bigquery.models.updateMetadata",
+        ),
+    ),
+}
 
 
 class Scope(StrEnum):
@@ -46,6 +79,11 @@ def derive_grants(topology: Topology) -> list[Grant]:
     found = {
         grant for access in (*topology.functions, *topology.jobs) for grant in _derive_one(access, topology.dataset)
     }
+    if topology.candidates_backend is CandidatesBackend.BIGQUERY_ML:
+        trainers = [job.name for job in topology.jobs if "candidates" in job.writes_tables]
+        found |= {
+            Grant(holder=name, role=MODEL_TRAINER, scope=Scope.DATASET, target=topology.dataset) for name in trainers
+        }
     return sorted(found)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pulumi
 import pulumi_gcp as gcp
 
-from infra.access import ALL_USERS, MODEL_CALLER, MODEL_PERMISSIONS, Grant, Scope
+from infra.access import ALL_USERS, OWN_ROLES, Grant, Scope
 from infra.settings import Place
 
 
@@ -43,7 +43,7 @@ class Grants(pulumi.ComponentResource):
         super().__init__("argo:grants:Grants", name, None, opts)
         self._args = args
         self._child = pulumi.ResourceOptions(parent=self)
-        self._model_caller = self._make_model_caller() if _needs_model_caller(args.grants) else None
+        self._own_roles = {role: self._make_own_role(role) for role in _list_own_roles(args.grants)}
         makers = {
             Scope.TOPIC: self._grant_topic,
             Scope.SUBSCRIPTION: self._grant_subscription,
@@ -62,16 +62,20 @@ class Grants(pulumi.ComponentResource):
     def _member(self, grant: Grant) -> pulumi.Input[str]:
         return ALL_USERS if grant.holder == ALL_USERS else self._args.accounts[grant.holder].member
 
-    def _make_model_caller(self) -> gcp.projects.IAMCustomRole:
+    def _make_own_role(self, role: str) -> gcp.projects.IAMCustomRole:
+        own = OWN_ROLES[role]
         return gcp.projects.IAMCustomRole(
-            "role-model-caller",
-            role_id=MODEL_CALLER,
+            own.resource,
+            role_id=role,
             project=self._args.place.project,
-            title="Calls models on Vertex AI",
-            description="May ask a model; may not train, deploy, tune or read anything",
-            permissions=list(MODEL_PERMISSIONS),
+            title=own.title,
+            description=own.description,
+            permissions=list(own.permissions),
             opts=self._child,
         )
+
+    def _find_role(self, grant: Grant) -> pulumi.Input[str]:
+        return self._own_roles[grant.role].id if grant.role in self._own_roles else grant.role
 
     def _grant_topic(self, name: str, grant: Grant, member: pulumi.Input[str]) -> None:
         gcp.pubsub.TopicIAMMember(
@@ -112,7 +116,7 @@ class Grants(pulumi.ComponentResource):
             name,
             project=self._args.place.project,
             dataset_id=self._args.targets.dataset.dataset_id,
-            role=grant.role,
+            role=self._find_role(grant),
             member=member,
             opts=self._child,
         )
@@ -154,13 +158,13 @@ class Grants(pulumi.ComponentResource):
         )
 
     def _grant_project(self, name: str, grant: Grant, member: pulumi.Input[str]) -> None:
-        own = grant.role == MODEL_CALLER and self._model_caller
-        role = self._model_caller.id if own and self._model_caller else grant.role
-        gcp.projects.IAMMember(name, project=self._args.place.project, role=role, member=member, opts=self._child)
+        gcp.projects.IAMMember(
+            name, project=self._args.place.project, role=self._find_role(grant), member=member, opts=self._child
+        )
 
 
-def _needs_model_caller(grants: Sequence[Grant]) -> bool:
-    return any(grant.role == MODEL_CALLER for grant in grants)
+def _list_own_roles(grants: Sequence[Grant]) -> list[str]:
+    return sorted({grant.role for grant in grants if grant.role in OWN_ROLES})
 
 
 def _name(grant: Grant) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Generator, Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -18,7 +19,7 @@ import pytest
 from google.cloud import bigquery
 
 from agents import moments
-from agents.recommender import candidates, relations
+from agents.recommender import bigquery_ml, candidates, relations
 from agents.swarm import user_context
 from emulators.cloud import LaptopCloud
 from functions.jobs import publish_serving, sync_graph, train_candidates
@@ -34,6 +35,12 @@ QUERIES = {
     query.name: query
     for query in (*warehouse.views(), *warehouse.read_queries("moments"), *warehouse.read_queries("models"))
 }
+# CREATE MODEL takes no parameters: the code writes its values into the file's text.
+_FITTED = bigquery_ml.fit_statement(
+    "v1", datetime(2026, 3, 1, tzinfo=UTC), {**bigquery_ml.GRID[0], "half_life_days": 10}
+)
+QUERIES["bigquery_ml_fit"] = replace(QUERIES["bigquery_ml_fit"], query=_FITTED)
+_RECOMMENDED = re.compile(r"ML\.RECOMMEND\(MODEL argo\.stage_1_model(?:, \((SELECT[^()]*)\))?\)")
 STATEMENTS = {
     "candidates": candidates.CANDIDATES,
     "popular": candidates.POPULAR,
@@ -49,9 +56,15 @@ STATEMENTS = {
     "history to publish": publish_serving.HISTORY,
     "products to publish": publish_serving.PRODUCTS,
     **{question.name: question.query for question in warehouse.questions()},
+    "weights to publish": publish_serving.LEARNED,
+    "what is popular where": publish_serving.COUNTRIES,
+    "places to publish": publish_serving.PLACES,
+    "catalogue to learn from": train_candidates.CATALOGUE.format(limit=1),
+    "touches for BigQuery ML": bigquery_ml.SPAN,
     "the last good run": train_candidates.LAST_COUNT,
     **{name: value for name, value in vars(user_context).items() if name.endswith("_SQL")},
 }
+PREDICTED = (("user_id", "STRING"), ("product_id", "STRING"), ("predicted_weight_confidence", "FLOAT64"))
 _AGO = re.compile(r"now-(\d+)d")
 
 
@@ -141,14 +154,41 @@ def test_it_answers_as_worked_out_by_hand(client: bigquery.Client, name: str) ->
     )
     fixture = json.loads(text)
     dataset = f"sql_{name}"
-    _create(client, dataset, QUERIES[name], fixture["rows"])
-    answer = _run(client, dataset, QUERIES[name], fixture.get("parameters", {}))
+    query = _make_runnable(QUERIES[name])
+    _create(client, dataset, query, fixture["rows"])
+    if predicted := fixture.get("predicted"):
+        schema = [bigquery.SchemaField(*column) for column in PREDICTED]
+        table = client.create_table(bigquery.Table(f"{client.project}.{dataset}.predicted", schema))
+        assert client.insert_rows_json(table, predicted) == []
+    answer = _run(client, dataset, query, fixture.get("parameters", {}))
     expected = [{name.lower(): value for name, value in row.items()} for row in fixture["expected"]]
     if not fixture.get("ordered"):
         answer, expected = _sort(answer, expected), _sort(expected, expected)
     assert len(answer) == len(expected), answer
     shown = zip(answer, expected, strict=True)
     assert [{key: _read_json(row[key], value) for key, value in wanted.items()} for row, wanted in shown] == expected
+
+
+def test_too_few_candidates_of_bigquery_ml_are_none(client: bigquery.Client) -> None:
+    """Prevents: a run that leaves people out and hides the last good one."""
+    fixture = json.loads((FIXTURES / "bigquery_ml_candidates.json").read_text())
+    for few in ({"fewest_people": 3}, {"fewest_candidates": 4}):
+        query = _make_runnable(QUERIES["bigquery_ml_candidates"])
+        assert _run(client, "sql_bigquery_ml_candidates", query, {**fixture["parameters"], **few}) == []
+
+
+def _make_runnable(query: warehouse.Query) -> warehouse.Query:
+    """What any SQL engine can run of BigQuery ML: a model's training data, and ML.RECOMMEND as a table of what it returns."""
+    text = query.query.partition("\n) AS\n")[2] if "CREATE OR REPLACE MODEL" in query.query else query.query
+    return replace(
+        query,
+        query=_RECOMMENDED.sub(
+            lambda found: (
+                f"(SELECT * FROM argo.predicted WHERE user_id IN ({found[1]}))" if found[1] else "argo.predicted"
+            ),
+            text,
+        ),
+    )
 
 
 def _sort(found: list[dict[str, Any]], expected: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -180,10 +220,12 @@ def _create(client: bigquery.Client, dataset: str, query: warehouse.Query, rows:
 
 
 def _run(
-    client: bigquery.Client, dataset: str, query: warehouse.Query, parameters: Mapping[str, str]
+    client: bigquery.Client, dataset: str, query: warehouse.Query, parameters: Mapping[str, str | int]
 ) -> list[dict[str, Any]]:
     declared = [
-        bigquery.ScalarQueryParameter(name, "TIMESTAMP" if name.endswith("_at") else "STRING", value)
+        bigquery.ScalarQueryParameter(
+            name, "INT64" if isinstance(value, int) else "TIMESTAMP" if name.endswith("_at") else "STRING", value
+        )
         for name, value in parameters.items()
     ]
     config = bigquery.QueryJobConfig(query_parameters=declared)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
 import pulumi
 import yaml
-from infra.access import order_by_calls
+from infra.access import OWN_ROLES, Scope, derive_grants, order_by_calls
 from infra.settings import Place, read_settings
 from infra.stack import StackBuilder
 from policy.graph import Graph
@@ -13,7 +14,7 @@ from policy.rules import judge
 from policy.rules_identity import find_grants
 
 from schemas import topology
-from schemas.topology import Function, Job, Topology, bucket_id
+from schemas.topology import CandidatesBackend, Function, Job, Topology, bucket_id
 
 NAMED = topology.load()
 Right = tuple[str, str]  # role, and what it is on
@@ -54,6 +55,14 @@ def wanted(graph: Graph, access: Function | Job, named: Topology) -> set[Right]:
     if "models" in access.stores:
         rights.add((f"projects/{graph.project}/roles/aiplatformCaller", "project"))
     return rights
+
+
+def test_training_in_bigquery_takes_one_right_more() -> None:
+    """Prevents: a backend that is refused at night, or that may write tables for the sake of a model."""
+    there = msgspec.structs.replace(NAMED, candidates_backend=CandidatesBackend.BIGQUERY_ML)
+    (more,) = set(derive_grants(there)) - set(derive_grants(NAMED))
+    assert (more.holder, more.scope, more.target) == ("train_candidates", Scope.DATASET, NAMED.dataset)
+    assert all(permission.startswith("bigquery.models.") for permission in OWN_ROLES[more.role].permissions)
 
 
 def test_each_account_holds_what_the_topology_says(graph: Graph) -> None:

@@ -25,4 +25,4 @@ SELECT
   CAST(@version AS STRING) AS version,
   CAST(@trained_at AS TIMESTAMP) AS trained_at
 FROM best
-QUALIFY COUNTIF(rank = 1) OVER () >= @fewest_people AND COUNT(*) OVER () >= @fewest_candidates
+QUALIFY SUM(IF(rank = 1, 1, 0)) OVER () >= @fewest_people AND COUNT(*) OVER () >= @fewest_candidates

@@ -1,8 +1,8 @@
 -- NDCG@20 of the fitted matrix factorisation and of popularity, on what people touched after the cut and not before.
--- Parameters: version (STRING), cut (TIMESTAMP). The same question and figure as training/splitting.py and metrics.py ask:
+-- Parameters: version (STRING), cut_at (TIMESTAMP). The same question and figure as training/splitting.py and metrics.py ask:
 -- products and people known before the cut, 3,000 people at most, binary gains, the ideal list being all that is wanted.
 WITH earlier AS (
-  SELECT DISTINCT user_id, product_id FROM argo.touches WHERE version = @version AND touched_at <= @cut
+  SELECT DISTINCT user_id, product_id FROM argo.touches WHERE version = @version AND touched_at <= @cut_at
 ),
 popularity AS (
   SELECT product_id, COUNT(*) AS people FROM earlier GROUP BY product_id
@@ -12,7 +12,7 @@ wanted AS (
   FROM argo.touches AS later
   JOIN popularity ON popularity.product_id = later.product_id
   LEFT JOIN earlier ON earlier.user_id = later.user_id AND earlier.product_id = later.product_id
-  WHERE later.version = @version AND later.touched_at > @cut AND earlier.user_id IS NULL
+  WHERE later.version = @version AND later.touched_at > @cut_at AND earlier.user_id IS NULL
 ),
 asked AS (
   SELECT wanted.user_id AS user_id, COUNT(*) AS relevant
