@@ -80,7 +80,9 @@ def derive_grants(topology: Topology) -> list[Grant]:
         grant for access in (*topology.functions, *topology.jobs) for grant in _derive_one(access, topology.dataset)
     }
     if topology.candidates_backend is CandidatesBackend.BIGQUERY_ML:
-        trainers = [job.name for job in topology.jobs if "candidates" in job.writes_tables]
+        trainers = [
+            job.name for job in topology.jobs if "model_runs" in job.writes_tables
+        ]  # who records runs makes them
         found |= {
             Grant(holder=name, role=MODEL_TRAINER, scope=Scope.DATASET, target=topology.dataset) for name in trainers
         }
