@@ -58,10 +58,15 @@ ORDER BY country, people DESC, product_id
 """
 # Where each of these people was last, newest first.
 PLACES = """
-SELECT person_id AS user_id, location.country AS country, MAX(event_timestamp) AS seen_at
-FROM argo.interactions
-WHERE person_id > @after AND person_id <= @until AND location.country IS NOT NULL
-GROUP BY person_id, country
+WITH seen AS (
+  SELECT interactions.person_id AS user_id, interactions.location.country AS country, interactions.event_timestamp
+  FROM argo.interactions AS interactions
+  WHERE interactions.person_id > @after AND interactions.person_id <= @until
+)
+SELECT user_id, country, MAX(event_timestamp) AS seen_at
+FROM seen
+WHERE country IS NOT NULL
+GROUP BY user_id, country
 ORDER BY seen_at DESC
 """
 LEARNED = "SELECT settings FROM argo.model_runs WHERE accepted AND version = @version LIMIT 1"
