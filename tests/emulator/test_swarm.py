@@ -348,9 +348,11 @@ def test_what_nobody_can_read_is_kept_with_its_reason(outside: Outside) -> None:
 def test_a_drop_is_explained_by_rows_that_exist_before_anybody_is_written_to(outside: Outside) -> None:
     """Prevents: a model that answers without asking, tools that only fakes can answer, and a reason without evidence."""
     user_id = make_person(outside, email="drop@shop.example")
-    outside.send({"type": "page", "userId": user_id, "messageId": uuid4().hex})
-    mine = "SELECT event_id FROM argo.user_interactions WHERE user_id = @u"
-    wait_for(lambda: len(outside.select(mine, u=user_id)) >= 2, "the person's events")
+    device = f"device-{user_id}"  # what they did before they were known is theirs as well
+    outside.send(*({"type": "page", "anonymousId": device, "messageId": uuid4().hex} for _ in range(3)))
+    outside.send({"type": "identify", "userId": user_id, "anonymousId": device, "messageId": uuid4().hex})
+    mine = "SELECT event_id FROM argo.interactions WHERE person_id = @u"
+    wait_for(lambda: len(outside.select(mine, u=user_id)) >= 5, "the person's events")
     moment = rows.Moment(
         moment_id=derive_id("engagement_drop", user_id),
         kind="engagement_drop",
@@ -369,6 +371,7 @@ def test_a_drop_is_explained_by_rows_that_exist_before_anybody_is_written_to(out
     payload: Any = answer["payload"]
     analysis = (payload if isinstance(payload, dict) else json.loads(payload))["output"]
     assert "Scripted stand-in" in analysis["hypothesis"]
-    assert [evidence["row"]["events"] for evidence in analysis["evidence"]] == [1]
+    seen = [(evidence["row"]["event_type"], evidence["row"]["events"]) for evidence in analysis["evidence"]]
+    assert seen == [("page", 3)]
     calls = "SELECT DISTINCT call_id FROM argo.llm_usage WHERE task_id = @t AND prompt = 'analyse_engagement@1'"
     wait_for(lambda: len(outside.select(calls, t=task_id)) >= 2, "one call with tools and one with the conclusion")

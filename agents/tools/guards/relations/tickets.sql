@@ -10,7 +10,9 @@ SELECT
   JSON_VALUE(properties, '$.priority') AS priority
 FROM argo.user_interactions
 WHERE
-  user_id = @user_id
+  COALESCE(user_id, anonymous_id) IN (
+    SELECT @user_id UNION ALL SELECT id FROM argo.identities WHERE person_id = @user_id
+  )
   AND STARTS_WITH(event_type, 'support_ticket_')
   AND event_timestamp >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 730 DAY)
 QUALIFY ROW_NUMBER() OVER (PARTITION BY source, producer, event_id ORDER BY received_at) = 1
