@@ -35,8 +35,8 @@ def test_every_relation_that_is_not_shared_holds_one_person_by_construction(name
     checked = sql_guard.check(f"SELECT COUNT(*) AS n FROM {name}").sql  # a name of our own
     inside = checked[checked.index(f"{name} AS (") : checked.rindex("\n(\n")]
     inside = " ".join(inside.split())
-    own = "WHERE COALESCE(user_id, anonymous_id) IN ( SELECT @user_id UNION ALL SELECT id FROM argo.identities "
-    own += "WHERE person_id = @user_id ) AND "
+    own = "WHERE ( COALESCE(user_id, anonymous_id) = @user_id OR COALESCE(user_id, anonymous_id) IN "
+    own += "(SELECT id FROM argo.identities WHERE person_id = @user_id) ) AND "
     assert ("WHERE user_id = @user_id" in inside) != (own in inside)
     assert inside.replace(own, "").count("argo.") == 1
 

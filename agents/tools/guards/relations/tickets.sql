@@ -10,8 +10,9 @@ SELECT
   JSON_VALUE(properties, '$.priority') AS priority
 FROM argo.user_interactions
 WHERE
-  COALESCE(user_id, anonymous_id) IN (
-    SELECT @user_id UNION ALL SELECT id FROM argo.identities WHERE person_id = @user_id
+  (
+    COALESCE(user_id, anonymous_id) = @user_id
+    OR COALESCE(user_id, anonymous_id) IN (SELECT id FROM argo.identities WHERE person_id = @user_id)
   )
   AND STARTS_WITH(event_type, 'support_ticket_')
   AND event_timestamp >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 730 DAY)
