@@ -52,6 +52,9 @@ _PATTERNS = (
 )
 
 
+_CALLED_ID = r"(?:\b(?:id|user(?:name)?|account|customer|login|number)\b|아이디|계정|회원)[^.\n]{0,15}"
+
+
 def find_personal(plain: str, user_id: str) -> Iterator[str]:
     """The kinds of personal data in a plain text; `user_id` is the person's own, which no mail repeats."""
     tight = _tighten(plain)
@@ -65,11 +68,14 @@ def find_personal(plain: str, user_id: str) -> Iterator[str]:
 
 
 def names_person(plain: str, user_id: str) -> bool:
-    """Whether an id stands in a text; one with letters also when it is set apart."""
+    """Whether an id stands in a text; one with letters also when it is set apart. One that is a word, such as `season`, only
+    where it is called an id: a mail may use the word."""
     if len(user_id) < 4:
         return False
     if user_id.isdigit():
         return re.search(rf"(?<![\d.,]){user_id}(?![\d]|[.,]\d)", plain) is not None
+    if user_id.isalpha():
+        return re.search(rf"{_CALLED_ID}(?<!\w){re.escape(user_id)}(?!\w)", plain, re.IGNORECASE) is not None
     parts = [re.escape(letter) for letter in user_id if letter.isalnum()]
     return re.search(r"(?<!\w)" + r"[\W_]*".join(parts) + r"(?!\w)", plain, re.IGNORECASE) is not None
 

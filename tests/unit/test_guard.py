@@ -7,6 +7,7 @@ import pytest
 
 from agents.guard.evidence import collect_evidence
 from agents.guard.links import check_link
+from agents.guard.personal import names_person
 from agents.guard.rules import find_violations as find_all
 from agents.guard.rules import find_violations_in_data
 from agents.guard.words import WordsError, read_rules
@@ -238,3 +239,18 @@ def test_a_wrong_rule_is_named(text: str, named: str) -> None:
     """Prevents: a guardian that starts without one of its rules."""
     with pytest.raises(WordsError, match=named):
         read_rules(text)
+
+
+@pytest.mark.parametrize(
+    ("user_id", "text", "named"),
+    [
+        ("season", "A season begins for which you have found something.", False),
+        ("season", "Your user id is season.", True),
+        ("season", "고객님의 아이디는 season 입니다.", True),
+        ("u-4711", "Hello u-4711", True),
+        ("4711", "Hello 4711", True),
+    ],
+)
+def test_an_id_that_is_a_word_is_only_an_id_where_it_is_called_one(user_id: str, text: str, named: bool) -> None:
+    """Prevents: a customer called `season` who can never be told of one."""
+    assert names_person(text, user_id) is named
