@@ -9,6 +9,8 @@ import msgspec
 import pytest
 
 from tests.benchmarks.evaluate.datasets import Unusable, read_data
+from tests.benchmarks.evaluate.progress import Progress, Question
+from tests.benchmarks.evaluate.running import split_data
 
 ARGO = {
     "event_type": "order_completed",
@@ -56,6 +58,35 @@ def test_a_published_split(tmp_path: Path) -> None:
     assert len(data.events) == 3
     assert data.held_out is not None
     assert (data.held_out.users.tolist(), len(data.held_out.item_ids)) == ([0], 3)
+
+
+def test_single_lines_without_a_time_are_left_out(tmp_path: Path) -> None:
+    """Prevents: one line of a million without a time, because of which nothing could be held out."""
+    rows = [{"user": "u", "item": f"i{place}", "timestamp": f"2026-01-0{place}"} for place in range(1, 5)]
+    data = read_data(write(tmp_path / "mine.ndjson", *rows, {"user": "u", "item": "i9", "timestamp": "yesterday"}))
+    assert (data.events.timed, len(data.events), data.left_out) == (True, 4, {"no readable time": 1})
+    assert split_data(data, repeats=False)[2].startswith("by time")
+
+
+def test_a_list_without_times_is_split_at_random(tmp_path: Path) -> None:
+    """Prevents: ratings or purchases without times, which many published sets are, refused."""
+    rows = [{"user": f"사람{person}", "item": f"상품{person % 3 + place}"} for person in range(9) for place in range(5)]
+    data = read_data(write(tmp_path / "mine.ndjson", *rows))
+    split, test, how = split_data(data, repeats=False)
+    assert how.startswith("at random")
+    assert (data.left_out, len(test), len(split.train)) == ({}, 9, 36)
+    assert data.events.user_ids[0] == "사람0"
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_broken_run_is_taken_up_on_request_only(tmp_path: Path, resume: bool) -> None:
+    """Prevents: hours lost with a process; figures of last week's code in today's table."""
+    path = tmp_path / "progress.json"
+    Progress(path, Question(), 100, resume=False).tried["als 64"] = 0.5
+    assert dict(Progress(path, Question(), 100, resume=resume).tried) == ({"als 64": 0.5} if resume else {})
+    Progress(path, Question(), 100, resume=False).tried["als 64"] = 0.5
+    assert not Progress(path, Question(trials=2), 100, resume=True).tried
+    assert not Progress(path, Question(), 101, resume=True).tried
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,8 @@ from agents.recommender.training.splitting import Split
 CUT = 20
 DEPTH = 100  # of each signal's list, for the pool to learn from
 STEPS = (0.5, 0.25, 0.1, 0.05)
-ROUNDS = 12  # of each step size, at most
+ROUNDS = 30  # of each step size, at most
+EVEN, AGAINST = 0.3, -0.3  # where more searches begin: all tastes alike, without and with a dislike of what is common
 Value = TypeVar("Value", bound=np.generic)
 _DISCOUNTS = 1 / np.log2(np.arange(2, CUT + 2))
 
@@ -99,12 +100,33 @@ def make_pool(models: Mapping[str, Model], split: Split, sources: Sequence[str])
 def learn_weights(
     pool: Pool, start: Mapping[str, float], free: Sequence[str], active: Sequence[str]
 ) -> dict[str, float]:
-    """The weights of the active signals, from `start` (others stay): the best single step while any step helps."""
+    """The weights of the active signals, from `start` (others stay).
+
+    Without a start, from several: each search ends at its own best, and those of one night's data differ by a tenth.
+    """
     weights = np.array([start.get(name, 0.0) for name in pool.names], dtype=np.float32)
     places = [pool.names.index(name) for name in active]
-    if not weights.any():
-        singles = [_measure(pool, _one(len(weights), place)) for place in places]
-        weights = _one(len(weights), places[int(np.argmax(singles))])
+    if weights.any():
+        found = _climb(pool, weights, places, free)[1]
+    else:
+        starts = _list_starts(pool, places, free)
+        found = max((_climb(pool, one, places, free) for one in starts), key=lambda climbed: climbed[0])[1]
+    return {name: round(float(weight), 4) for name, weight in zip(pool.names, found, strict=True)}
+
+
+def _list_starts(pool: Pool, places: Sequence[int], free: Sequence[str]) -> list[Floats]:
+    singles = [_measure(pool, _one(len(pool.names), place)) for place in places]
+    starts = [_one(len(pool.names), places[int(np.argmax(singles))])]
+    for common in (0.0, AGAINST):
+        start = np.zeros(len(pool.names), np.float32)
+        for place in places:
+            start[place] = common if pool.names[place] in free else EVEN
+        starts.append(start)
+    return starts
+
+
+def _climb(pool: Pool, weights: Floats, places: Sequence[int], free: Sequence[str]) -> tuple[float, Floats]:
+    """The best single step while any step helps, in ever smaller steps; NDCG@20 and weights."""
     best = _measure(pool, weights)
     for step in STEPS:
         for _ in range(ROUNDS):
@@ -118,7 +140,7 @@ def learn_weights(
             if value <= best + 1e-6:
                 break
             best, weights = value, np.array(changed, dtype=np.float32)
-    return {name: round(float(weight), 4) for name, weight in zip(pool.names, weights, strict=True)}
+    return best, weights
 
 
 def measure_weights(pool: Pool, weights: Mapping[str, float]) -> float:

@@ -37,7 +37,10 @@ class Touch(NamedTuple):
 
 
 def collect_events(touches: Iterable[Touch]) -> Events:
-    """All touches as arrays in the order of time; equal times keep their order. Without any time: as they came."""
+    """All touches as arrays in the order of time; equal times keep their order. Without any time: as they came.
+
+    Where only some have a time the others are left out: nobody can say whether they were before a cut or after it.
+    """
     people, products, visits, kinds_of_item, places = (_Numbers() for _ in range(5))
     columns = [array(code) for code in "iibdfi"]
     categories: dict[int, int] = {}
@@ -55,7 +58,12 @@ def collect_events(touches: Iterable[Touch]) -> Events:
         if touch.place:
             lives[user] = places.number(touch.place)
     users, items, kinds, seconds, quantities, sessions = (np.array(column) for column in columns)
-    timed = bool(len(seconds)) and not np.isnan(seconds).any()
+    known = ~np.isnan(seconds)
+    timed = bool(known.any())
+    if timed and not known.all():
+        users, items, kinds, seconds, quantities, sessions = (
+            column[known] for column in (users, items, kinds, seconds, quantities, sessions)
+        )
     order = np.argsort(seconds, kind="stable") if timed else np.arange(len(seconds))
     days = (seconds - seconds.min()) / SECONDS_PER_DAY if timed else np.zeros(len(seconds))
     return Events(

@@ -43,4 +43,5 @@ def coverage(lists: Ints, items: int, cut: int) -> float:
 def novelty(lists: Ints, popularity: NDArray[np.float64], cut: int) -> float:
     """The mean self-information of what is shown, in bits: -log2 of the share of people who touched the item."""
     shown = lists[:, :cut]
-    return float(-np.log2(popularity[shown[shown >= 0]]).mean())
+    found = popularity[shown[shown >= 0]]
+    return float(-np.log2(found).mean()) if len(found) else 0.0

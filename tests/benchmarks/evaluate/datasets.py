@@ -63,6 +63,7 @@ CATEGORY = ("category", "category_code", "category_id", "categoryid")
 NAME = ("name", "Description", "product_name", "title", "item_name")
 BRAND = ("brand",)
 PLACE = ("country", "Country")
+NO_TIME = "no readable time"
 Json = dict[str, Any]
 
 
@@ -117,6 +118,8 @@ def read_data(name: str) -> DataSet:
         raise Unusable(
             f"{path} has no touch of a product by a person ({why}); columns that are known: {PERSON + PRODUCT}"
         )
+    if not events.timed:  # then it is no lack of single lines
+        del left_out[NO_TIME]
     return DataSet(name=title, events=events, left_out=dict(left_out))
 
 
@@ -151,8 +154,8 @@ def _read_touches(path: Path, left_out: Counter[str]) -> Iterator[Touch]:
                 continue
             row = cast("Json", record.value)
             touches, reason = read_row(row)
-            if reason:
-                left_out[reason] += 1
+            if reason or any(math.isnan(touch.seconds) for touch in touches):
+                left_out[reason or NO_TIME] += 1
             yield from touches
 
 

@@ -15,7 +15,7 @@ import psutil
 from agents.recommender.training import metrics
 from agents.recommender.training.events import Events, Ints
 from agents.recommender.training.ranking import Model, find_hits, hide_known, rank, take_best
-from agents.recommender.training.splitting import Split, make_split, split_by_time
+from agents.recommender.training.splitting import Split, make_split, split_at_random, split_by_time
 from agents.recommender.training.stages import (
     TRAIN_SHARE,
     Settings,
@@ -87,7 +87,9 @@ def split_data(data: DataSet, *, repeats: bool) -> tuple[Split, Events, str]:
     if data.held_out is not None:
         return make_split(data.events, data.held_out, repeats=repeats), data.held_out, "published"
     if not data.events.timed:
-        raise Unusable(f"{data.name} has neither times nor a published split: nothing can be held out fairly")
+        train, test = split_at_random(data.events, TRAIN_SHARE)
+        split = make_split(train, test, repeats=repeats)
+        return split, test, f"at random, {1 - TRAIN_SHARE:.0%} of each person's events held out: no line has a time"
     train, test = split_by_time(data.events, TRAIN_SHARE)
     split = make_split(train, test, repeats=repeats)
     return split, test, f"by time: the last {1 - TRAIN_SHARE:.0%} of the events held out"
@@ -98,7 +100,10 @@ def evaluate(data: DataSet, question: Question, progress: Progress) -> Result:
     repeats, trials = question.repeats, question.trials
     split, test, how = split_data(data, repeats=repeats)
     if not len(split.users):
-        raise Unusable(f"{data.name}: nobody in the held-out part is known from training and wants anything new")
+        raise Unusable(
+            f"{data.name}: nobody in the held-out part ({how}) is known from training and wants anything new; "
+            "it takes people who come back, and --repeats counts what they touched before"
+        )
     validation = make_validation(split.train, repeats=repeats)
     budget = trials or count_trials(split.train)
     log.info("%s: %d people asked of %d, %d items", data.name, len(split.users), *split.train.shape)
