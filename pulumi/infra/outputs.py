@@ -35,7 +35,12 @@ def export_outputs(place: Place, topology: Topology, built: Exported) -> None:
     pulumi.export("function_urls", {name: service.uri for name, service in built.services.items()})
     pulumi.export("registry", f"{place.region}-docker.pkg.dev/{place.project}/argo")
     pulumi.export("keyed_urls", {name: door.url for name, door in built.doors.items()})
-    pulumi.export("api_keys_to_make", {name: _key_line(name, door, place) for name, door in built.doors.items()})
+    keys = {
+        caller: _key_line(caller, door, place)
+        for name, door in built.doors.items()
+        for caller in topology.callers(name)
+    }
+    pulumi.export("api_keys_to_make", keys)
     if gateway:
         public = [function.name for function in topology.functions if function.public]
         pulumi.export("public_urls", {name: f"https://{gateway.hosts[name]}" for name in public})
@@ -49,9 +54,9 @@ def _describe_records(gateway: Gateway) -> pulumi.Output[list[str]]:
     return gateway.address.address.apply(lambda address: [f"{host}. A {address}" for host in hosts])
 
 
-def _key_line(name: str, door: Door, place: Place) -> pulumi.Output[str]:
+def _key_line(caller: str, door: Door, place: Place) -> pulumi.Output[str]:
     return pulumi.Output.concat(
-        f"gcloud services api-keys create --project={place.project} --display-name={name} --api-target=service=",
+        f"gcloud services api-keys create --project={place.project} --display-name={caller} --api-target=service=",
         door.managed_service,
     )
 

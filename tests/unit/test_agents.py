@@ -277,6 +277,16 @@ def test_a_named_product_is_held_to_the_rules(known: dict[str, Any] | None, reas
         _named_agent(known).choose(_task(product_id="p9"))
 
 
+def test_what_goes_with_a_product_is_looked_for_around_that_product() -> None:
+    """Prevents: a season's email that shows anything but what goes with what the person had."""
+    warehouse = FakeWarehouse({"current_candidates": [CANDIDATE]})
+    recommender = service.Ports(
+        warehouse=warehouse, graph=FakeGraph(), models=FakeGateway(), serving=FakeServing(), now=Clock()
+    )
+    RecommendationAgent(_ports(), recommender).choose(_task(related_to="p7"))
+    assert [asked["recent_ids"] for sql, asked in warehouse.asked if "current_candidates" in sql] == [["p7"]]
+
+
 def test_a_playbooks_own_values_reach_the_agent_as_they_stand() -> None:
     """Prevents: an input such as $moment.product_id, a text, that fails the whole request as unusable."""
     inputs = {"product_id": "p9", "limit": 3, "tags": ["a"], "sure": True}
