@@ -14,7 +14,7 @@ from concurrent.futures import TimeoutError as Late
 from typing import TypeVar
 
 Value = TypeVar("Value")
-REST_SECONDS = 10.0
+LEAST_REST_SECONDS, REST_SECONDS = 1.0, 10.0
 FIRST_SECONDS = 6.0  # until a source has answered once: its client is imported, connected and signed in, on half a CPU
 THREADS = 32  # more than Cloud Run's requests at once to one instance: those that are late hold theirs for a while
 
@@ -26,13 +26,18 @@ class Unavailable(Exception):
 
 
 class Bound:
-    """One source: `seconds` for an answer (`first_seconds` for its first), then REST_SECONDS alone after a failure."""
+    """One source: `seconds` for an answer (`first_seconds` for its first), then left alone after a failure.
+
+    At first for twice as long as an answer may take, so that one pause of a store is forgotten soon; while it goes on failing
+    for twice as long every time, up to REST_SECONDS.
+    """
 
     def __init__(self, name: str, seconds: float, first_seconds: float = FIRST_SECONDS) -> None:
         self.name = name
         self.seconds = seconds
         self._patience = max(seconds, first_seconds)
         self._resting_until = float("-inf")
+        self._failures = 0  # since it answered last
         self._pool: ThreadPoolExecutor | None = None
 
     def ask(self, question: Callable[[], Value], failures: tuple[type[Exception], ...]) -> Value:
@@ -56,8 +61,14 @@ class Bound:
             self._rest()
             raise Unavailable(f"{self.name}: {type(error).__name__}: {error}") from error
         self._patience = self.seconds
+        self._failures = 0
         return answer
 
     def _rest(self) -> None:
         self._patience = self.seconds
-        self._resting_until = time.monotonic() + REST_SECONDS
+        now = time.monotonic()
+        if now < self._resting_until:  # one pause makes many who wait late together
+            return
+        wanted = max(LEAST_REST_SECONDS, self.seconds * 2) * 2**self._failures
+        self._resting_until = now + min(REST_SECONDS, wanted)
+        self._failures = min(self._failures + 1, 10)
