@@ -25,7 +25,7 @@ FEW_FOUND = 5  # what an answer needs; with fewer, visits are walked too
 WALKED_PRODUCTS = 3  # newest first: walks take longer than relations
 WALKED_EVENTS = 15  # of each; 10 to 40 rank as well as each other (Online Retail); the time grows with it
 WALKED_LIMIT = 20
-SCANNED_EVENTS = 500
+SCANNED_EVENTS = 200
 SCANNED_ROWS = 1_000  # a visit of a robot may have thousands
 WALK_WEIGHT = 0.1  # the longer path: what is significant comes first
 # Neither wanted nor the person's own doing.
