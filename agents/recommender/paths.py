@@ -40,8 +40,6 @@ _RELATIONS: Mapping[RelationKind, Relation] = {
     RelationKind.VIEWED_WITH: Relation.VIEWED,
     RelationKind.THEN: Relation.THEN,
 }
-
-
 _NOTHING = {kind.name: 0.0 for kind in RelationKind}
 
 
@@ -131,10 +129,7 @@ def _walk(graph: Graph, starts: Sequence[ProductName], own: dict[str, list[str]]
     asked: dict[str, Any] = {
         **own,
         "recent": [
-            {
-                "productId": start.product_id,
-                "weight": WALK_WEIGHT * FADE**place,
-            }
+            {"productId": start.product_id, "weight": WALK_WEIGHT * FADE**place}
             for place, start in enumerate(starts[:WALKED_PRODUCTS])
         ],
         "ignoredTypes": IGNORED_TYPES,

@@ -53,7 +53,7 @@ def touch_shop(draw: np.random.Generator) -> Events:
     return collect_events(touches)
 
 
-def relate_products(graph: DriverGraph, draw: np.random.Generator) -> dict[RelationKind, Floats]:
+def merge_random(graph: DriverGraph, draw: np.random.Generator) -> dict[RelationKind, Floats]:
     """Random relations of each kind, in the graph and as matrices."""
     matrices: dict[RelationKind, Floats] = {}
     for kind in RelationKind:
@@ -73,7 +73,7 @@ def test_the_cypher_scores_and_orders_as_the_contract_does(graph: DriverGraph) -
     draw = np.random.default_rng(20)
     events = touch_shop(draw)
     assert list(events.item_ids) == [name(number) for number in range(PRODUCTS)]
-    matrices = relate_products(graph, draw)
+    matrices = merge_random(graph, draw)
     users = np.arange(events.shape[0], dtype=np.int32)
     expected = np.zeros(events.shape)
     for kind, weight in WEIGHTS.items():
