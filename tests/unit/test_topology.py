@@ -49,6 +49,8 @@ def set_first(kind: str, **values: Any) -> Change:
         (set_first("jobs", pulls=["none-such"]), "'none-such', which is not among subscriptions"),
         (set_first("jobs", pulls=["actions-act"]), "pulls 'actions-act', which is not a pull subscription"),
         (set_first("agents", asked_by=["GhostAgent"]), "'GhostAgent', which is not"),
+        (set_first("clients", calls=["act"]), "client 'shop-backend' calls 'act', which is not public"),
+        (set_first("clients", calls=["nobody"]), "'nobody', which is not among functions"),
         (set_first("topics", name="ab"), r"topics\[0\].name"),
     ],
 )  # fmt: skip
