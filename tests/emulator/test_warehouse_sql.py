@@ -109,7 +109,7 @@ def test_a_kpi_says_what_it_divides(analyser: Analyser, name: str) -> None:
 def test_interactions_lose_no_column(analyser: Analyser) -> None:
     """Prevents: a new column of the table that never reaches the view that everybody reads."""
     table = [field["name"] for field in _schema("user_interactions")]
-    assert list(analyser.columns(QUERIES["interactions"].query)) == [*table, "person_id"]
+    assert list(analyser.columns(QUERIES["interactions"].query)) == [*table, "person_id", "is_own"]
 
 
 def test_touches_fill_their_table(analyser: Analyser) -> None:
