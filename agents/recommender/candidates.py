@@ -19,6 +19,8 @@ from agents.tools.serving import Serving
 from agents.tools.warehouse import Parameter, Warehouse
 
 POPULAR_LIMIT = 50
+# Asked first, because it costs next to nothing: a shop that has not trained yet is asked about popular products only.
+HAS_CANDIDATES = "SELECT TRUE AS found FROM argo.current_candidates WHERE user_id = @user_id LIMIT 1"
 # What the person touched or bought is left out before the limit, or it could be all that there is. Training knew the
 # orders up to then; those since are left out here.
 CANDIDATES = """
@@ -87,9 +89,15 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 def read_candidates(warehouse: Warehouse, user_id: str, recent: Sequence[ProductName]) -> list[Candidate]:
     """The person's candidates from BigQuery, best first; what is popular when there are none."""
     asked: dict[str, Parameter] = {"user_id": user_id, "recent_ids": [product.product_id for product in recent]}
-    return drop_recent(msgspec.convert(warehouse.query(CANDIDATES, asked), list[Candidate]), recent) or drop_recent(
-        msgspec.convert(warehouse.query(POPULAR, asked), list[Candidate]), recent
-    )
+    has_candidates = bool(warehouse.query(HAS_CANDIDATES, {"user_id": user_id}))
+    found = _ask(warehouse, CANDIDATES, asked, recent) if has_candidates else []
+    return found or _ask(warehouse, POPULAR, asked, recent)
+
+
+def _ask(
+    warehouse: Warehouse, sql: str, asked: Mapping[str, Parameter], recent: Sequence[ProductName]
+) -> list[Candidate]:
+    return drop_recent(msgspec.convert(warehouse.query(sql, asked), list[Candidate]), recent)
 
 
 def read_named(warehouse: Warehouse, user_id: str, product_id: str) -> Candidate | None:
