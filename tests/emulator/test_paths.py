@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import numpy as np
@@ -135,7 +136,7 @@ def test_a_young_shop_walks_over_shared_visits(graph: DriverGraph) -> None:
                     "key": f"{RUN}-{number}",
                     "eventId": f"{RUN}-{number}",
                     "type": "order_completed",
-                    "at": number,
+                    "at": datetime(2026, 3, 1, tzinfo=UTC) + timedelta(days=number),
                     "userId": f"{RUN}-u{number}",
                     "sessionId": f"{RUN}-s{number}",
                     "productIds": products,
