@@ -43,6 +43,7 @@ QUERIES["bigquery_ml_fit"] = replace(QUERIES["bigquery_ml_fit"], query=_FITTED)
 _RECOMMENDED = re.compile(r"ML\.RECOMMEND\(MODEL argo\.stage_1_model(?:, \((SELECT[^()]*)\))?\)")
 STATEMENTS = {
     "candidates": candidates.CANDIDATES,
+    "whether there are candidates": candidates.HAS_CANDIDATES,
     "popular": candidates.POPULAR,
     "a named product": candidates.NAMED,
     "known moments": moments.KNOWN,

@@ -28,7 +28,7 @@ from agents.tools.bus import FakeBus, Outgoing
 from agents.tools.seals import FakeSeals
 from agents.tools.task_store import FakeTasks
 from schemas import rows, topology
-from schemas.messages import AgentMessage, Json, Spent, derive_id, status_key
+from schemas.messages import AgentMessage, Json, Kind, Spent, derive_id, status_key
 
 START = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 EMAIL: Json = {"subject": "s", "text": "t {{unsubscribe}}", "html": "<p>{{unsubscribe}}</p>", "productId": "p1"}
@@ -259,6 +259,23 @@ def seal(message: AgentMessage, function: str = "") -> tuple[bytes, dict[str, st
     known = {agent.name: agent.function for agent in topology.load().agents}
     function = function or known.get(message.source_agent, "stranger")
     return data, message.attributes() | FakeSeals(function).seal(data)
+
+
+def make_request(sealed_by: str = "", **changes: Any) -> tuple[bytes, dict[str, str]]:
+    """The orchestrator's request to UserContextAgent, or a changed one: data and attributes."""
+    values: dict[str, Any] = {
+        "task_id": "s1",
+        "parent_task_id": "t1",
+        "correlation_id": "m1",
+        "source_agent": "MasterOrchestratorAgent",
+        "target_agent": "UserContextAgent",
+        "action": "summarise",
+        "kind": Kind.REQUEST,
+        "payload": {"userId": "u1", "moment": {"momentId": "m1", "kind": "lapsed_buyer"}},
+        "timestamp": START,
+        **changes,
+    }
+    return seal(AgentMessage(**values), sealed_by)
 
 
 def make_moment(kind: str = "lapsed_buyer", moment_id: str = "m1", **data: Any) -> bytes:

@@ -31,7 +31,7 @@ from agents.tools.warehouse import FakeWarehouse
 from schemas import topology
 from schemas.messages import AgentMessage, Json, Kind, ProfileUpdate, Status
 from schemas.rows import Recommendation
-from tests.unit.swarm import OUTPUTS, START, Clock, Crash, ScriptedAgent, ShakyBus, World, seal
+from tests.unit.swarm import OUTPUTS, START, Clock, Crash, ScriptedAgent, ShakyBus, World, make_request
 
 LAMP = ChosenProduct(product_id="p1", name="T-LIGHT HOLDER", reason="It goes with your lamp.")
 HOSTS = frozenset({"shop.example"})
@@ -44,22 +44,6 @@ def _ports() -> Ports:
 
 def _task(**inputs: Any) -> Task:
     return Task(user_id="u1", moment=Occasion(moment_id="m1", kind="lapsed_buyer", data={"orders": 5}), inputs=inputs)
-
-
-def _request(sealed_by: str = "", **changes: Any) -> tuple[bytes, dict[str, str]]:
-    values: dict[str, Any] = {
-        "task_id": "s1",
-        "parent_task_id": "t1",
-        "correlation_id": "m1",
-        "source_agent": "MasterOrchestratorAgent",
-        "target_agent": "UserContextAgent",
-        "action": "summarise",
-        "kind": Kind.REQUEST,
-        "payload": {"userId": "u1", "moment": {"momentId": "m1", "kind": "lapsed_buyer"}},
-        "timestamp": START,
-        **changes,
-    }
-    return seal(AgentMessage(**values), sealed_by)
 
 
 def _scripted(outputs: Mapping[str, Any] = OUTPUTS, bus: FakeBus | None = None) -> ScriptedAgent:
@@ -93,7 +77,7 @@ def test_a_function_without_an_agent_is_told_so() -> None:
 def test_an_answer_goes_back_to_the_asker_with_the_same_ids() -> None:
     """Prevents: answers that the orchestrator cannot place."""
     agent = _scripted()
-    agent.handle(*_request())
+    agent.handle(*make_request())
     [answer] = _answers(agent)
     assert (answer.task_id, answer.parent_task_id, answer.correlation_id) == ("s1", "t1", "m1")
     assert (answer.source_agent, answer.target_agent) == ("UserContextAgent", "MasterOrchestratorAgent")
@@ -109,8 +93,8 @@ def test_a_request_delivered_twice_is_worked_on_once_and_answered_twice() -> Non
         return {"n": len(agent.worked)}
 
     agent.outputs = {"summarise": work}
-    agent.handle(*_request())
-    agent.handle(*_request())
+    agent.handle(*make_request())
+    agent.handle(*make_request())
     assert [answer.payload["output"] for answer in _answers(agent)] == [{"n": 1}, {"n": 1}]
     assert len(agent.worked) == 1
 
@@ -123,12 +107,12 @@ def test_two_deliveries_at_once_give_one_answer() -> None:
     def work(task: Task) -> Json:
         begun.append(task)
         if len(begun) == 1:
-            agent.handle(*_request())  # the other delivery comes and is done while this one thinks
+            agent.handle(*make_request())  # the other delivery comes and is done while this one thinks
             return {"n": 2}
         return {"n": 1}
 
     agent.outputs = {"summarise": work}
-    agent.handle(*_request())
+    agent.handle(*make_request())
     assert [answer.payload["output"] for answer in _answers(agent)] == [{"n": 1}, {"n": 1}]
 
 
@@ -137,9 +121,9 @@ def test_a_crash_before_the_answer_is_out_does_not_work_again() -> None:
     bus = ShakyBus(World().chance, share=2.0)
     agent = _scripted(bus=bus)
     with pytest.raises(Crash):
-        agent.handle(*_request())
+        agent.handle(*make_request())
     bus.share = 0.0
-    agent.handle(*_request())
+    agent.handle(*make_request())
     assert (len(agent.worked), len(_answers(agent))) == (1, 1)
 
 
@@ -154,14 +138,14 @@ def test_what_an_agent_cannot_do_is_poison(changes: Json, reason: str) -> None:
     """Prevents: a message that is tried again for ever."""
     agent = _scripted()
     with pytest.raises(Poison, match=reason):
-        agent.handle(*_request(**changes))
+        agent.handle(*make_request(**changes))
     assert not agent.worked
 
 
 def test_a_command_is_carried_out_and_not_answered() -> None:
     """Prevents: answers that nobody waits for, which the receiver takes for poison."""
     agent = _scripted()
-    agent.handle(*_request(kind=Kind.COMMAND))
+    agent.handle(*make_request(kind=Kind.COMMAND))
     assert len(agent.worked) == 1
     assert not _answers(agent)
 
@@ -169,7 +153,7 @@ def test_a_command_is_carried_out_and_not_answered() -> None:
 def test_a_message_for_another_agent_is_left_to_it() -> None:
     """Prevents: two agents that answer one request, and dead letters on a bus that ignores filters."""
     agent = _scripted()
-    agent.handle(*_request(target_agent="CreativeContentAgent", action="write_email"))
+    agent.handle(*make_request(target_agent="CreativeContentAgent", action="write_email"))
     assert not agent.worked
     assert not _answers(agent)
 
@@ -184,19 +168,19 @@ def test_what_is_no_message_is_poison(data: bytes) -> None:
 def test_a_declared_failure_is_an_answer_and_any_other_is_tried_again() -> None:
     """Prevents: giving up on a hiccup, and retrying what can never work."""
     failing = _scripted({"summarise": StepFailed("nobody there")})
-    failing.handle(*_request())
+    failing.handle(*make_request())
     payload = _answers(failing)[0].payload
     assert (payload["status"], payload["reason"], "retryable" in payload) == ("FAILED", "nobody there", False)
     ill = _scripted({"summarise": ConnectionError("hiccup")})
     with pytest.raises(ConnectionError):
-        ill.handle(*_request())
+        ill.handle(*make_request())
     assert not _answers(ill)
 
 
 def test_past_the_deadline_nothing_is_begun_but_the_asker_is_told() -> None:
     """Prevents: work that nobody waits for, and a task that waits for work that nobody began."""
     agent = _scripted()
-    agent.handle(*_request(deadline=START - timedelta(seconds=1)))
+    agent.handle(*make_request(deadline=START - timedelta(seconds=1)))
     assert not agent.worked
     assert _answers(agent)[0].payload["status"] == Status.FAILED
 
@@ -204,7 +188,7 @@ def test_past_the_deadline_nothing_is_begun_but_the_asker_is_told() -> None:
 def test_an_unusable_payload_fails_the_step() -> None:
     """Prevents: a task that hangs because its request was put aside as poison."""
     agent = _scripted()
-    agent.handle(*_request(payload={"user": "u1"}))
+    agent.handle(*make_request(payload={"user": "u1"}))
     assert "payload is not usable" in _answers(agent)[0].payload["reason"]
 
 
@@ -284,7 +268,7 @@ def test_what_goes_with_a_product_is_looked_for_around_that_product() -> None:
         warehouse=warehouse, graph=FakeGraph(), models=FakeGateway(), serving=FakeServing(), now=Clock()
     )
     RecommendationAgent(_ports(), recommender).choose(_task(related_to="p7"))
-    assert [asked["recent_ids"] for sql, asked in warehouse.asked if "current_candidates" in sql] == [["p7"]]
+    assert [given["recent_ids"] for _, given in warehouse.asked if "recent_ids" in given] == [["p7"]]
 
 
 def test_a_playbooks_own_values_reach_the_agent_as_they_stand() -> None:
@@ -292,7 +276,7 @@ def test_a_playbooks_own_values_reach_the_agent_as_they_stand() -> None:
     inputs = {"product_id": "p9", "limit": 3, "tags": ["a"], "sure": True}
     agent = _scripted()
     payload = {"userId": "u1", "moment": {"momentId": "m1", "kind": "lapsed_buyer"}, "inputs": inputs}
-    agent.handle(*_request(payload=payload))
+    agent.handle(*make_request(payload=payload))
     assert _answers(agent)[0].payload["status"] == "COMPLETED"
     (task,) = agent.worked
     assert task.inputs == inputs

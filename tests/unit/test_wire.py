@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 import pytest
 
@@ -13,7 +11,7 @@ from agents.tools.blackboard import FakeBlackboard
 from agents.tools.bus import FakeBus
 from agents.tools.seals import FakeSeals
 from schemas.messages import AgentMessage, Json, Kind
-from tests.unit.swarm import OUTPUTS, START, Clock, ScriptedAgent, seal
+from tests.unit.swarm import OUTPUTS, Clock, ScriptedAgent, make_request
 
 
 def _agent() -> ScriptedAgent:
@@ -27,22 +25,6 @@ def _told(agent: ScriptedAgent) -> list[AgentMessage]:
     bus = agent.ports.bus
     assert isinstance(bus, FakeBus)
     return [msgspec.json.decode(message.data, type=AgentMessage) for message in bus.on("agent-results")]
-
-
-def _request(sealed_by: str = "", **changes: Any) -> tuple[bytes, dict[str, str]]:
-    values: dict[str, Any] = {
-        "task_id": "s1",
-        "parent_task_id": "t1",
-        "correlation_id": "m1",
-        "source_agent": "MasterOrchestratorAgent",
-        "target_agent": "UserContextAgent",
-        "action": "summarise",
-        "kind": Kind.REQUEST,
-        "payload": {"userId": "u1", "moment": {"momentId": "m1", "kind": "lapsed_buyer"}},
-        "timestamp": START,
-        **changes,
-    }
-    return seal(AgentMessage(**values), sealed_by)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +43,7 @@ def test_who_may_not_say_this_is_refused_and_that_is_on_record(changes: Json, re
     """Prevents: an agent that works for whoever writes to its topic, and an attempt that nobody sees."""
     agent = _agent()
     with pytest.raises(Refused, match=reason):
-        agent.handle(*_request(**changes))
+        agent.handle(*make_request(**changes))
     assert not agent.worked
     [told] = _told(agent)
     assert (told.kind, told.action, told.parent_task_id) == (Kind.EVENT, "message_refused", "t1")
@@ -71,11 +53,11 @@ def test_who_may_not_say_this_is_refused_and_that_is_on_record(changes: Json, re
 def test_a_message_without_a_seal_or_with_another_ones_is_refused() -> None:
     """Prevents: a forged request that is taken because its text looks right, and a seal that is worn by another message."""
     agent = _agent()
-    data, attributes = _request()
+    data, attributes = make_request()
     for worn in ({}, {**attributes, "senderSignature": "0" * 64}):
         with pytest.raises(Refused, match="it says that it is from MasterOrchestratorAgent, but it"):
             agent.handle(data, worn)
-    other, _ = _request(task_id="s2")
+    other, _ = make_request(task_id="s2")
     with pytest.raises(Refused):
         agent.handle(other, attributes)
     assert not agent.worked

@@ -16,11 +16,6 @@ WITH activity AS (
     AND event_timestamp > TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 42 DAY)
   GROUP BY person_id
 ),
-contacted AS (
-  SELECT DISTINCT person_id
-  FROM argo.interactions
-  WHERE event_type = 'email_sent' AND event_timestamp > TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 7 DAY)
-),
 known AS (
   SELECT DISTINCT JSON_VALUE(data, '$.case_id') AS case_id
   FROM argo.moments
@@ -34,7 +29,7 @@ fallen AS (
     activity.recent_events AS recent_events,
     activity.last_event_at AS last_event_at
   FROM activity
-  LEFT JOIN contacted ON contacted.person_id = activity.person_id
+  LEFT JOIN argo.recently_contacted AS contacted ON contacted.person_id = activity.person_id
   WHERE
     contacted.person_id IS NULL
     AND activity.earlier_events >= 20

@@ -55,11 +55,6 @@ people AS (
   GROUP BY person_id
   HAVING COUNT(*) >= 3
 ),
-contacted AS (
-  SELECT DISTINCT person_id
-  FROM argo.interactions
-  WHERE event_type = 'email_sent' AND event_timestamp > TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 7 DAY)
-),
 known AS (
   SELECT DISTINCT JSON_VALUE(data, '$.case_id') AS case_id
   FROM argo.moments
@@ -76,7 +71,7 @@ away AS (
     people.last_order_at AS last_order_at
   FROM people
   JOIN usual ON usual.person_id = people.person_id
-  LEFT JOIN contacted ON contacted.person_id = people.person_id
+  LEFT JOIN argo.recently_contacted AS contacted ON contacted.person_id = people.person_id
   LEFT JOIN known ON known.case_id = people.last_order_key
   WHERE contacted.person_id IS NULL AND known.case_id IS NULL
 )

@@ -58,11 +58,6 @@ wishes AS (
   GROUP BY touched.person_id, drops.product_id
   HAVING COUNTIF(touched.event_type = 'order_completed') = 0
 ),
-contacted AS (
-  SELECT DISTINCT person_id
-  FROM argo.interactions
-  WHERE event_type = 'email_sent' AND event_timestamp > TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 7 DAY)
-),
 known AS (
   SELECT DISTINCT JSON_VALUE(data, '$.case_id') AS case_id
   FROM argo.moments
@@ -80,7 +75,7 @@ cases AS (
     wishes.looked_at AS looked_at
   FROM wishes
   JOIN drops ON drops.product_id = wishes.product_id
-  LEFT JOIN contacted ON contacted.person_id = wishes.person_id
+  LEFT JOIN argo.recently_contacted AS contacted ON contacted.person_id = wishes.person_id
   WHERE contacted.person_id IS NULL
 ),
 best AS (

@@ -41,11 +41,6 @@ habits AS (
     COUNT(DISTINCT DATE(ordered.ordered_at)) >= 2
     AND MAX(ordered.ordered_at) <= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 30 DAY)
 ),
-contacted AS (
-  SELECT DISTINCT person_id
-  FROM argo.interactions
-  WHERE event_type = 'email_sent' AND event_timestamp > TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 7 DAY)
-),
 told AS (
   SELECT DISTINCT user_id, JSON_VALUE(data, '$.category') AS category
   FROM argo.moments
@@ -54,7 +49,7 @@ told AS (
 best AS (
   SELECT habits.person_id, habits.category, habits.observed_at, habits.order_days, habits.last_order_at, habits.product_id
   FROM habits
-  LEFT JOIN contacted ON contacted.person_id = habits.person_id
+  LEFT JOIN argo.recently_contacted AS contacted ON contacted.person_id = habits.person_id
   LEFT JOIN told ON told.user_id = habits.person_id AND told.category = habits.category
   WHERE contacted.person_id IS NULL AND told.user_id IS NULL
   QUALIFY ROW_NUMBER() OVER (PARTITION BY habits.person_id ORDER BY habits.order_days DESC, habits.category) = 1
