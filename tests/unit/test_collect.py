@@ -111,7 +111,7 @@ def test_a_gzip_bomb_is_refused_while_it_is_small(client: TestClient) -> None:
         ("/v1/batch", b"x" * 600_000, 400),  # as Segment publishes it, not 413
         ("/v1/events", b"x" * 1_100_000, 413),
         ("/v1/dance", b"{}", 404),
-        ("/v1/batch", gzip.compress(b"{}")[:-4], 400),
+        ("/v1/batch", gzip.compress(b"{}", mtime=0)[:-4], 400),
     ],
 )
 def test_a_bad_request_says_what_to_fix(client: TestClient, path: str, content: bytes, status: int) -> None:
