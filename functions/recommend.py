@@ -26,6 +26,7 @@ from agents.tools import bus, graph, models, publishing, serving, warehouse
 from agents.tools.callers import Caller, NotSignedIn, find_caller
 from agents.tools.once import once
 from functions.answers import answer
+from functions.parameters import read_number
 from functions.recommend_page import POLICY, render_choice
 from functions.recommend_shapes import MAX_ID, MAX_LIMIT, MAX_RECENT, OPENAPI, RECOMMEND, describe_api, shape_choice
 from schemas.rows import encode
@@ -144,9 +145,10 @@ def _read_id(parameters: QueryParams, name: str) -> str:
 
 
 def _read_limit(text: str) -> int:
-    if not (text.isdecimal() and text.isascii() and len(text) < 4 and 0 < int(text) <= MAX_LIMIT):
+    limit = read_number(text, range(1, MAX_LIMIT + 1))
+    if limit is None:
         raise Refused(400, f"limit is {text!r:.20}", f"give a number from 1 to {MAX_LIMIT}")
-    return int(text)
+    return limit
 
 
 def _read_flag(parameters: QueryParams, name: str, *, default: bool) -> bool:

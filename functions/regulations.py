@@ -20,6 +20,7 @@ from agents.privacy.regulations import Invalid, read_request, shape
 from agents.tools.regulations import firestore_regulations
 from agents.tools.suppressions import redis_suppressions
 from functions.answers import answer
+from functions.parameters import read_number
 
 MAX_BODY_BYTES = 2_000_000  # 5,000 ids of 256 characters
 LIMITS = range(1, 201)
@@ -86,6 +87,7 @@ async def _read_body(request: Request) -> bytes:
 def _read_count(request: Request) -> int:
     """Segment's pagination[count], or count."""
     given = request.query_params.get("pagination[count]") or request.query_params.get("count") or "50"
-    if not (given.isascii() and given.isdecimal() and len(given) < 4 and int(given) in LIMITS):
+    count = read_number(given, LIMITS)
+    if count is None:
         raise NotDone(422, f"count is {given!r:.20}; it must be a number from {LIMITS[0]} to {LIMITS[-1]}")
-    return int(given)
+    return count

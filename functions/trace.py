@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse, Response
 from agents.audit import page, timeline
 from agents.tools import warehouse
 from functions.answers import answer
+from functions.parameters import read_number
 
 TASKS = "/v1/tasks"
 COUNTS = range(1, 501)
@@ -34,11 +35,12 @@ async def trace(request: Request) -> Response:
 
 
 async def _list(request: Request, *, as_page: bool) -> Response:
-    count = request.query_params.get("count", str(timeline.LATEST_TASKS))
-    if not (count.isascii() and count.isdecimal() and len(count) < 4 and int(count) in COUNTS):
-        return answer(400, {"error": f"count must be a number from {COUNTS[0]} to {COUNTS[-1]}, not {count!r:.20}"})
+    given = request.query_params.get("count", str(timeline.LATEST_TASKS))
+    count = read_number(given, COUNTS)
+    if count is None:
+        return answer(400, {"error": f"count must be a number from {COUNTS[0]} to {COUNTS[-1]}, not {given!r:.20}"})
     user_id = request.query_params.get("user_id", "")
-    tasks = await asyncio.to_thread(timeline.list_tasks, warehouse.bigquery(), user_id, int(count))
+    tasks = await asyncio.to_thread(timeline.list_tasks, warehouse.bigquery(), user_id, count)
     return HTMLResponse(page.render_list(tasks)) if as_page else answer(200, {"tasks": tasks})
 
 
