@@ -123,10 +123,9 @@ def read_known(serving: Serving, user_id: str, session_id: str) -> Known:
     Raises:
         NoCopy: nothing is published.
     """
-    (pointed,), _ = serving.read([POINTER], [], 0)
-    if not pointed:
+    pointer = read_pointer(serving)
+    if pointer is None:
         raise NoCopy("no serving copy is published; the job publish_serving does that")
-    pointer = msgspec.json.decode(pointed, type=Pointer)
     (text,), lists = serving.read(
         [person_key(pointer.people, user_id)], touch_keys(user_id, session_id, session_id), READ_TOUCHES
     )

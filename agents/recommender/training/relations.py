@@ -138,13 +138,14 @@ def _gather(units: _Units, rows: tuple[Ints, Ints, Ints], items: int) -> _Pairs:
 def _cut_blocks(left_items: Ints, sizes: Numbers) -> Iterator[tuple[int, int]]:
     """Ranges of rows, each of whole products, of at most BLOCK_PAIRS pairs (or one product)."""
     ends = np.flatnonzero(np.diff(left_items, append=-1)) + 1  # after each product's last row
-    reached = np.cumsum(sizes)[ends - 1] if len(ends) else ends
+    pairs = np.cumsum(sizes)  # up to and with each row
+    reached = pairs[ends - 1] if len(ends) else ends
     begin, done = 0, 0
     while begin < len(left_items):
         place = max(int(np.searchsorted(reached, done + BLOCK_PAIRS, side="right")) - 1, 0)
         end = int(ends[place]) if ends[place] > begin else int(ends[np.searchsorted(ends, begin, side="right")])
         yield begin, end
-        begin, done = end, int(np.sum(sizes[:end]))
+        begin, done = end, int(pairs[end - 1])
 
 
 def _find_baskets(events: Events) -> _Units | None:
