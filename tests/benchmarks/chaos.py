@@ -35,7 +35,8 @@ from agents.swarm.progress import Outcome
 from emulators.environment import PROJECT
 from schemas import rows
 from schemas.messages import ProfileUpdate, Status, derive_id
-from tests.benchmarks.swarm import Ends, make_moment, say, watch_ends
+from tests.benchmarks.reports import say, write_report
+from tests.benchmarks.swarm import Ends, make_moment, watch_ends
 from tests.benchmarks.team import make_suite
 from tests.faults.faulty_cloud import FaultyCloud, start_faulty_cloud
 from tests.faults.pubsub_proxy import Mode
@@ -228,8 +229,7 @@ def main() -> int:
     options = parser.parse_args()
     report = run_benchmark(options.tasks, options.per_second)
     report["machine"] = {"cores": os.cpu_count(), "load": os.getloadavg()}
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    REPORT.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_report(REPORT, report)
     print(json.dumps(report, indent=2))
     none = ("doubled", "ended_both_ways", "completed_without_mail")
     good = all(report[name] >= TARGETS[name] for name in ("ended", "completed"))

@@ -10,10 +10,8 @@ Writes build/bench/collect.json.
 
 import argparse
 import asyncio
-import json
 import os
 import statistics
-import sys
 import tempfile
 import uuid
 from dataclasses import dataclass
@@ -25,6 +23,7 @@ import uvloop
 from emulators.cloud import LaptopCloud
 from tests.benchmarks.arrival import Watcher, await_rows, measure_latency
 from tests.benchmarks.load import CONNECTIONS, Outcome, run_closed, run_paced
+from tests.benchmarks.reports import say, write_report
 from tests.benchmarks.requests import Maker
 from tests.benchmarks.worker import cpu_seconds, paused, pin_all, run_empty_function
 
@@ -142,11 +141,6 @@ def run_benchmark(turns: int, seconds: float) -> dict[str, Any]:
     }
 
 
-def say(line: str) -> None:
-    """Progress, for whoever waits."""
-    print(line, file=sys.stderr, flush=True)
-
-
 def show(report: dict[str, Any]) -> None:
     """The report for people."""
     for name, run in report["runs"].items():
@@ -173,8 +167,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4.0)
     options = parser.parse_args()
     report = run_benchmark(options.turns, options.seconds)
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    REPORT.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_report(REPORT, report)
     show(report)
     print(f"written to {REPORT}")
 

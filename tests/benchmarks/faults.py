@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import os
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from google.cloud import bigquery, pubsub_v1, storage
 from emulators.environment import PROJECT
 from schemas.topology import bucket_id
 from tests.benchmarks.load import percentile
+from tests.benchmarks.reports import say, write_report
 from tests.faults.faulty_cloud import FaultyCloud, start_faulty_cloud
 from tests.faults.pubsub_proxy import Mode
 from tests.faults.sdk import Answered, Ledger, Sdk, run_clients
@@ -303,11 +303,6 @@ def find_misses(report: dict[str, Any], events: int) -> list[str]:
     return [name for name, met in wanted.items() if not met]
 
 
-def say(line: str) -> None:
-    """Progress, for whoever waits."""
-    print(line, file=sys.stderr, flush=True)
-
-
 def show(report: dict[str, Any], misses: list[str]) -> None:
     """The report for people."""
     print(f"{'fault':34} {'s':>5} {'p50 ms':>7} {'p95 ms':>7} {'max ms':>7}  answers")
@@ -333,8 +328,7 @@ def main() -> int:
     options = parser.parse_args()
     report = run_benchmark(options.events, options.per_second, options.scale)
     misses = report["missed"] = find_misses(report, options.events)
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    REPORT.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_report(REPORT, report)
     show(report, misses)
     print(f"written to {REPORT}")
     return 1 if misses else 0

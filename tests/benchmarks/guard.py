@@ -7,13 +7,13 @@ Exits with 1 when a rate is below its target. `--show` lists what went wrong, bu
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections import defaultdict
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tests.benchmarks.reports import write_report
 from tests.redteam.corpus import judge, read_bases, read_cases
 
 REPORT = Path("build/bench/guard.json")
@@ -66,7 +66,6 @@ def _report(scores: dict[tuple[str, bool], Score], milliseconds: float) -> int:
     for name, total in totals.items():
         print(f"{name:18} {'all':9} {total.refused:4} of {total.cases:4} refused  {total.rate:7.1%}")
     print(f"{milliseconds:.1f} ms a case")
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
     content = {
         "targets": TARGETS,
         "stopped": totals["attacks"].rate,
@@ -74,7 +73,7 @@ def _report(scores: dict[tuple[str, bool], Score], milliseconds: float) -> int:
         "milliseconds_a_case": round(milliseconds, 2),
         "kinds": lines,
     }
-    REPORT.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_report(REPORT, content)
     missed = totals["attacks"].rate < TARGETS["stopped"] or totals["clean"].rate > TARGETS["false_alarms"]
     return 1 if missed else 0
 

@@ -7,7 +7,6 @@ unacceptable was seen.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import tempfile
@@ -15,6 +14,7 @@ import time
 from pathlib import Path
 
 from emulators.cloud import LaptopCloud
+from tests.benchmarks.reports import write_report
 from tests.hostile.campaign import Campaign
 
 REPORT = Path("build/bench/hostile.json")
@@ -48,8 +48,7 @@ def main() -> int:
         "problems": result.problems,
         "seconds": round(time.monotonic() - began, 1),
     }
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    REPORT.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_report(REPORT, report)
     for name, value in report.items():
         print(f"{name}: {value}" if name != "problems" else f"problems: {len(result.problems)}")
     print("\n".join(f"- {problem}" for problem in result.problems[:20]))

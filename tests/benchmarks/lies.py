@@ -26,8 +26,9 @@ from google.cloud import bigquery
 
 from emulators.cloud import LaptopCloud
 from tests.benchmarks.load import percentile
-from tests.benchmarks.recommend import get, say
+from tests.benchmarks.recommend import get
 from tests.benchmarks.recommend_shop import WRITER, Shop, Size, fill, make_shop
+from tests.benchmarks.reports import say, write_report
 from tests.emulator.standins import accepts, wait_until
 
 REPORT = Path("build/bench/lies.json")
@@ -200,8 +201,7 @@ def main() -> int:
     parser.add_argument("--answers", type=int, default=1_000)
     report = run_benchmark(parser.parse_args().answers)
     report["missed"] = judge(report)
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    REPORT.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_report(REPORT, report)
     print(json.dumps(report, indent=2, ensure_ascii=False))
     return 1 if report["missed"] else 0
 

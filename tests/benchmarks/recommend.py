@@ -35,6 +35,7 @@ from emulators.state import log_path
 from tests.benchmarks.driver_graph import DriverGraph
 from tests.benchmarks.load import Outcome, percentile, run_paced
 from tests.benchmarks.recommend_shop import WRITER, Shop, Size, fill, make_shop
+from tests.benchmarks.reports import say, write_report
 from tests.benchmarks.worker import paused
 from tests.emulator.standins import wait_until
 
@@ -198,11 +199,6 @@ def run_benchmark(size: Size, seconds: float) -> dict[str, Any]:
     return {**report, "targets": TARGETS, "machine": {"cores": os.cpu_count(), "load": os.getloadavg()}}
 
 
-def say(line: str) -> None:
-    """Progress, for whoever waits."""
-    print(line, file=sys.stderr, flush=True)
-
-
 def _find_starts(answer: dict[str, Any]) -> set[str]:
     return {link.get("from_id", "") for item in answer["items"] for link in item["links"]}
 
@@ -216,8 +212,7 @@ def main() -> int:
     size = Size(people=round(10_000 * arguments.scale), events=round(200_000 * arguments.scale))
     report = run_benchmark(size, arguments.seconds)
     report["missed"] = judge(report)
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    REPORT.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_report(REPORT, report)
     print(json.dumps(report, indent=2))
     return 1 if report["missed"] else 0
 

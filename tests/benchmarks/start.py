@@ -9,7 +9,6 @@ Three starts each; the median counts. A job's figure is its import only: it serv
 from __future__ import annotations
 
 import http.client
-import json
 import os
 import signal
 import statistics
@@ -24,6 +23,7 @@ from image.tree import command, make_tree
 
 from schemas import topology
 from schemas.topology import Function
+from tests.benchmarks.reports import write_report
 from tests.ports import find_free_port
 
 HOST = "127.0.0.1"
@@ -56,9 +56,8 @@ def main() -> int:
         starts = [_report(measure_function(app, environment, function)) for function in named.functions]
         jobs = [_report(measure_job(app, environment, job.name)) for job in named.jobs]
     slowest = max(starts, key=lambda start: start.median_seconds)
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
     content = {"limit_seconds": LIMIT_SECONDS, "functions": [*map(asdict, starts)], "jobs": [*map(asdict, jobs)]}
-    REPORT.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_report(REPORT, content)
     print(f"slowest: {slowest.name}, {slowest.median_seconds:.2f} s of {LIMIT_SECONDS:.0f} s; {REPORT}")
     return 0 if slowest.median_seconds <= LIMIT_SECONDS else 1
 

