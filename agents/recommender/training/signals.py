@@ -1,9 +1,9 @@
 """The signals of both stages: how each is fitted on events, and which settings are tried for it, the likeliest first.
 
-Stage 1 learns tastes over night: ALS, EASE (as it is, and with recent touches counting more), neighbours, walks (walks.py),
-popularity, trends, categories, and what products are said to be, which alone knows those that nobody has touched. Stage 2
-walks the graph's relations (relations.py) and likeness from a person's latest products while the person waits: its formula is
-the contract in walks.py. How much each counts is learned (blending.py).
+Stage 1 learns tastes over night: ALS, EASE (as it is, and with recent touches counting more), the spectrum (spectral.py),
+neighbours, walks (walks.py), popularity, trends, categories, and what products are said to be, which alone knows those that
+nobody has touched. Stage 2 walks the graph's relations (relations.py) and likeness from a person's latest products while the
+person waits: its formula is the contract in walks.py. How much each counts is learned (blending.py).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from agents.recommender.training.matrices import count_pairs, damp_popular, weig
 from agents.recommender.training.neighbours import LinearModel, fit_ease_within, fit_item_knn, fit_people_knn
 from agents.recommender.training.ranking import Model
 from agents.recommender.training.relations import relate_significant
+from agents.recommender.training.spectral import SpectralSettings, fit_spectral
 from agents.recommender.training.splitting import touched_items
 from agents.recommender.training.trends import fit_categories, fit_popularity, fit_trend
 from agents.recommender.training.walks import (
@@ -68,6 +69,18 @@ def _fit_ease(events: Events, values: Values) -> Model:
 
 def _fit_recent_ease(events: Events, values: Values) -> Model:
     return fit_ease_within(weigh_pairs(events, values["half_life"]), values["regularisation"])
+
+
+def _fit_spectral(events: Events, values: Values) -> Model:
+    settings = SpectralSettings(
+        factors=int(values["factors"]),
+        people=values["people"],
+        items=values["items"],
+        power=values["power"],
+        out=values["out"],
+    )
+    half_life = values["half_life"]
+    return fit_spectral(weigh_pairs(events, half_life) if half_life else count_pairs(events), settings)
 
 
 def _fit_neighbours(events: Events, values: Values) -> Model:
@@ -149,25 +162,36 @@ def _als(factors: int, regularisation: float, alpha: float) -> dict[str, float]:
     return {"factors": factors, "regularisation": regularisation, "alpha": alpha}
 
 
+def _spectrum(factors: int, people: float, power: float, out: float, half_life: float = NO_DECAY) -> dict[str, float]:
+    return {"factors": factors, "people": people, "items": 0.4, "power": power, "out": out, "half_life": half_life}
+
+
 def _walked(spread: float, damping: float, neighbours: int = 300, **recent: float) -> dict[str, float]:
     return {"spread": spread, "damping": damping, "neighbours": neighbours, **recent}
 
 
 ALS_GRID: Grid = [
-    _als(64, 5, 2), _als(128, 10, 20), _als(32, 5, 20), _als(64, 10, 1),
-    _als(64, 5, 5), _als(256, 20, 40), _als(32, 1, 20), _als(128, 10, 1),
+    _als(64, 5, 2), _als(256, 20, 40), _als(32, 5, 20), _als(128, 10, 20),
+    _als(64, 5, 5), _als(64, 10, 1), _als(32, 1, 20), _als(128, 10, 1),
     _als(32, 1, 1), _als(16, 1, 40), _als(64, 1, 1), _als(32, 10, 5),
 ]  # fmt: skip
-"""Of the peer ALS; ours tries the same with ages."""
+"""Of the peer ALS; ours tries the same with ages. Few factors for few products, many for tens of thousands: one of each first."""
 EASE_GRID: Grid = [{"regularisation": value} for value in (300, 100, 1000, 30, 500, 200, 3000, 10)]
 KNN_GRID: Grid = [{"neighbours": count, "shrink": shrink} for shrink in (10, 0, 30, 100) for count in (100, 300, 50)]
 WALK_GRID: Grid = [
     _walked(spread, damping, count)
     for spread, damping, count in (
-        (0.7, 0.25, 500), (0.6, 0.4, 300), (0.6, 0.2, 300), (0.5, 0.6, 300), (0.8, 0.3, 500), (1.0, 0.4, 300),
-        (0.6, 0.6, 100), (1.0, 0.2, 300), (0.4, 0.5, 500), (0.4, 0.2, 300), (0.8, 0.6, 100), (1.2, 0.2, 300),
+        (0.7, 0.25, 500), (0.5, 0.3, 500), (0.6, 0.2, 300), (0.5, 0.6, 300), (0.6, 0.4, 300), (1.0, 0.4, 300),
+        (0.6, 0.6, 100), (1.0, 0.2, 300), (0.4, 0.5, 500), (0.4, 0.2, 300), (0.8, 0.6, 100), (0.8, 0.3, 500),
     )
 ]  # fmt: skip
+SPECTRAL_GRID: Grid = [
+    _spectrum(1024, 0.4, 0.5, 0.3), _spectrum(128, 0.3, 0.5, 0.3, 0.25), _spectrum(128, 0.4, 2, 0.3),
+    _spectrum(1024, 0.3, 0.5, 0.2), _spectrum(64, 0.4, 0.5, 0.3, 0.1), _spectrum(256, 0.4, 0.5, 0.3),
+    _spectrum(128, 0.4, 0.5, 0.3, 0.25), _spectrum(512, 0.4, 1, 0.3), _spectrum(128, 0.4, 1, 0.4),
+    _spectrum(32, 0.3, 0.5, 0.3, 0.1), _spectrum(512, 0.3, 0.5, 0.3, 0.25), _spectrum(64, 0.4, 1, 0.3),
+]  # fmt: skip
+"""Many factors for many products, few for few; more than half of the shorter side are the same as half (spectral.py)."""
 RECENT: Grid = [{"limit": limit, "decay": decay} for limit, decay in ((20, 0.85), (50, 0.95), (10, 0.7), (5, 0.5))]
 
 SIGNALS: dict[str, Signal] = {
@@ -188,6 +212,7 @@ SIGNALS: dict[str, Signal] = {
         ],
         timed=True,
     ),
+    "spectral": Signal(fit=_fit_spectral, grid=SPECTRAL_GRID),
     "neighbours": Signal(fit=_fit_neighbours, grid=KNN_GRID),
     "people": Signal(
         fit=_fit_people,
