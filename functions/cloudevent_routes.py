@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from agents.intake import cloudevents
-from agents.intake.limits import CLOUDEVENTS
-from agents.intake.segment import Received
-from agents.intake.storing import store_rows
-from agents.intake.verdicts import judge_events, summarise
-from agents.tools import landing, publishing
+from agents.intake.limits import CLOUDEVENTS, Incoming
+from agents.intake.verdicts import summarise
 from functions.answers import answer
-from functions.exchange import BadRequest, describe_error, find_clues, find_suppressed, read_body, read_headers
-from functions.write_keys import find_source
+from functions.exchange import BadRequest, describe_error, read_body, read_headers
+from functions.taking import take_events
 
 FIX = "see the CloudEvents HTTP binding 1.0.2"
 
@@ -23,23 +20,19 @@ FIX = "see the CloudEvents HTTP binding 1.0.2"
 async def post_events(request: Request) -> Response:
     """202 with a verdict per event; a single event that is refused is a 400, because nothing of the request was taken."""
     body = await read_body(request, CLOUDEVENTS)
+    batch = await take_events(request, partial(_read_request, request, body), cloudevents.read_event)
+    body_out = summarise(batch)
+    if batch.refused and not cloudevents.is_batched(read_headers(request)):
+        return answer(400, {**body_out, **describe_error(400, batch.verdicts[0].reason, FIX)})
+    return answer(202, body_out)
+
+
+def _read_request(request: Request, body: bytes) -> Incoming:
     try:
-        incoming = cloudevents.read_request(read_headers(request), body)
+        return cloudevents.read_request(read_headers(request), body)
     except cloudevents.UnsupportedFormat as error:
         raise BadRequest(415, str(error), FIX) from None
     except cloudevents.TooLarge as error:
         raise BadRequest(413, str(error), "send smaller events and batches") from None
     except ValueError as error:
         raise BadRequest(400, str(error), FIX) from None
-    received = Received(
-        source=await find_source(request, ""),
-        received_at=datetime.now(UTC),
-        clues=find_clues(request),
-        suppressed=await find_suppressed(),
-    )
-    batch = judge_events(incoming, cloudevents.read_event, received)
-    await store_rows(batch, publishing.publisher(), landing.cloud_storage())
-    body_out = summarise(batch)
-    if batch.refused and not cloudevents.is_batched(read_headers(request)):
-        return answer(400, {**body_out, **describe_error(400, batch.verdicts[0].reason, FIX)})
-    return answer(202, body_out)

@@ -11,7 +11,6 @@ from starlette.responses import Response
 
 from agents.intake.enrichment.clues import Clues, read_clues
 from agents.intake.limits import Limits
-from agents.intake.suppression import SuppressionList, suppression_list
 from agents.tools.settings import settings
 from functions.answers import answer
 
@@ -89,14 +88,6 @@ def _too_large(what: str, limits: Limits) -> BadRequest:
 def find_clues(request: Request) -> Clues:
     """What the request shows besides its events."""
     return read_clues(read_headers(request), behind_load_balancer=settings().behind_load_balancer)
-
-
-async def find_suppressed() -> SuppressionList | None:
-    """Whose events must not be stored, as far as this process knows."""
-    known = suppression_list()
-    if known:
-        await known.prepare()
-    return known
 
 
 def answer_later(error: Exception) -> Response:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from agents.intake import segment_requests
 from agents.intake.limits import SEGMENT, Incoming
-from agents.intake.segment import Received, read_message
-from agents.intake.storing import store_rows
-from agents.intake.verdicts import judge_events, summarise
-from agents.tools import landing, publishing
+from agents.intake.segment import read_message
+from agents.intake.verdicts import summarise
+from functions import write_keys
 from functions.answers import answer
-from functions.exchange import BadRequest, find_clues, find_suppressed, read_body, read_headers
-from functions.write_keys import find_source
+from functions.exchange import BadRequest, read_body, read_headers
+from functions.taking import take_events
 
 PREFIX = "/v1/"
 # The smallest transparent GIF89a: header, 1x1 screen, two colours, transparency, one pixel, end.
@@ -30,11 +29,14 @@ async def post_events(request: Request, path: str) -> Response:
     if call is None:
         raise BadRequest(404, f"no route {path!r:.80}", "POST to /v1/batch, /v1/track and the like, or /v1/events")
     body = await read_body(request, SEGMENT)
+    return answer(200, summarise(await take_events(request, partial(_read_request, call, body), read_message)))
+
+
+def _read_request(call: str, body: bytes) -> Incoming:
     try:
-        incoming = segment_requests.read_request(call, body)
+        return segment_requests.read_request(call, body)
     except ValueError as error:
         raise BadRequest(400, str(error), "see Segment's HTTP tracking API and its limits") from None
-    return answer(200, await _take_events(request, incoming))
 
 
 async def post_metrics(request: Request) -> Response:
@@ -45,8 +47,9 @@ async def post_metrics(request: Request) -> Response:
 
 async def get_settings(request: Request, key: str) -> Response:
     """What the browser and mobile SDKs ask for before they send anything."""
+    await write_keys.prepare()
     try:
-        await find_source(request, key)
+        write_keys.find_source(request, key)
     except BadRequest:
         raise BadRequest(404, "no such project", "ask for /v1/projects/<your write key>/settings") from None
     host = read_headers(request).get("host", "")
@@ -84,23 +87,10 @@ async def get_pixel(request: Request, route: str) -> Response:
         call = segment_requests.ROUTES.get(route, segment_requests.BATCH)
         if call == segment_requests.BATCH:
             raise BadRequest(404, f"no pixel {route:.60}", "see Segment's pixel API")
-        await _take_events(request, segment_requests.read_pixel(call, request.query_params.multi_items()))
+        read = partial(segment_requests.read_pixel, call, request.query_params.multi_items())
+        await take_events(request, read, read_message)
     except (BadRequest, ValueError) as error:
         log.info("a pixel's event was refused: %s", error)  # an image has no reader for a verdict
     response = Response(GIF, media_type="image/gif")
     response.headers["Cache-Control"] = "no-store, no-cache, must-revalidate, private"
     return response
-
-
-async def _take_events(request: Request, incoming: Incoming) -> dict[str, object]:
-    received = Received(
-        source=await find_source(request, incoming.write_key),
-        received_at=datetime.now(UTC),
-        sent_at=incoming.sent_at,
-        clues=find_clues(request),
-        suppressed=await find_suppressed(),
-        call=incoming.call,
-    )
-    batch = judge_events(incoming, read_message, received)
-    await store_rows(batch, publishing.publisher(), landing.cloud_storage())
-    return summarise(batch)

@@ -32,8 +32,8 @@ class WriteKeys:
         self._read_at = float("-inf")
         self._reading: asyncio.Task[None] | None = None
 
-    async def find_source(self, key: str) -> str | None:
-        """The source of a write key, or None.
+    async def prepare(self) -> None:
+        """Have the keys, and have them read anew when it is time.
 
         Raises:
             KeysUnavailable: the keys could not be read, now or before.
@@ -43,6 +43,9 @@ class WriteKeys:
                 self._reading = asyncio.create_task(self._read())
             if not self._sources:
                 await asyncio.shield(self._reading)
+
+    def find_source(self, key: str) -> str | None:
+        """The source of a write key, or None. `prepare` comes first."""
         return self._sources.get(_digest(key))
 
     async def _read(self) -> None:
@@ -63,17 +66,27 @@ def write_keys(store: secrets.Secrets) -> WriteKeys:
     return WriteKeys(store)
 
 
-async def find_source(request: Request, body_key: str) -> str:
+async def prepare() -> None:
+    """Have the write keys at hand.
+
+    Raises:
+        KeysUnavailable: they could not be read.
+    """
+    await write_keys(secrets.secret_manager()).prepare()
+
+
+def find_source(request: Request, body_key: str) -> str:
     """The source of a request's write key. Precedence: body, Authorization (Basic user or Bearer), X-Write-Key, query.
+
+    `prepare` comes first.
 
     Raises:
         BadRequest: no key, or one that is not known.
-        KeysUnavailable: the keys could not be read.
     """
     headers = read_headers(request)
     given = body_key or _read_authorization(headers.get("authorization", "")) or headers.get("x-write-key", "")
     given = given or request.query_params.get("writeKey", "")
-    source = await write_keys(secrets.secret_manager()).find_source(given)
+    source = write_keys(secrets.secret_manager()).find_source(given)
     if source is None:
         raise BadRequest(401, "no write key, or one that is not known", "send your write key as writeKey or Basic user")
     return source

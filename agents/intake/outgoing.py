@@ -1,11 +1,14 @@
-"""What a row becomes on the way out: its message on a topic, and what it tells about the person. Pure."""
+"""What a row becomes on the way out: its message on a topic, and what it tells about the person."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import msgspec
 
+from agents.intake.verdicts import Batch
+from agents.tools import trace
 from agents.tools.bus import Outgoing
 from schemas.messages import Json, ProfileUpdate
 from schemas.rows import OUTCOME_TYPES, Interaction, InvalidEvent, encode
@@ -13,6 +16,35 @@ from schemas.rows import OUTCOME_TYPES, Interaction, InvalidEvent, encode
 INTERACTIONS = "user-interactions"
 UPDATES = "user-profile-updates"
 INVALID = "invalid-events"
+Rows = list[Interaction | InvalidEvent]
+
+
+@dataclass(kw_only=True, slots=True)
+class Sorted:
+    """By topic, the rows and in the same order their messages."""
+
+    rows: dict[str, Rows] = field(default_factory=dict[str, Rows])
+    messages: dict[str, list[Outgoing]] = field(default_factory=dict[str, list[Outgoing]])
+
+
+def sort_rows(batch: Batch, into: Sorted) -> None:
+    """Add a batch's rows, and their messages with the trace that is followed now."""
+    if batch.accepted:
+        _add(into, INTERACTIONS, [*batch.accepted], [make_interaction(row) for row in batch.accepted])
+        updates = [(row, make_update(row, row.user_id)) for row in batch.accepted if row.user_id]
+        if updates:
+            _add(into, UPDATES, [row for row, _ in updates], [message for _, message in updates])
+    if batch.refused:
+        _add(into, INVALID, [*batch.refused], [make_refused(row) for row in batch.refused])
+
+
+def _add(into: Sorted, topic: str, rows: Rows, messages: list[Outgoing]) -> None:
+    if trace.is_followed():
+        messages = [
+            Outgoing(data=message.data, attributes=dict(trace.stamp(message.attributes))) for message in messages
+        ]
+    into.rows.setdefault(topic, []).extend(rows)
+    into.messages.setdefault(topic, []).extend(messages)
 
 
 def make_messages(row: Interaction | InvalidEvent) -> list[tuple[str, Outgoing]]:

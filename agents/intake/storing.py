@@ -1,20 +1,19 @@
-"""Makes the rows of a request durable: on Pub/Sub, or else in the landing bucket."""
+"""Makes the rows of requests durable: on Pub/Sub, or else in the landing bucket."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Coroutine
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from agents.intake.outgoing import INTERACTIONS, INVALID, UPDATES, make_interaction, make_refused, make_update
-from agents.intake.verdicts import Batch
+from agents.intake.outgoing import INTERACTIONS, INVALID, Sorted
 from agents.tools import metrics
-from agents.tools.bus import Outgoing
 from agents.tools.landing import Landing
 from agents.tools.publishing import Publisher
 from agents.tools.spilling import Rows, spiller
@@ -27,16 +26,16 @@ class NotDurable(Exception):
     """Neither Pub/Sub nor the landing bucket took the events; the client must send them again."""
 
 
-async def store_rows(batch: Batch, publisher: Publisher, landing: Landing) -> None:
-    """Return once every row of the batch is durable.
+async def store_rows(rows: Sorted, publisher: Publisher, landing: Landing) -> None:
+    """Return once every row is durable.
 
     Raises:
         NotDurable: neither Pub/Sub nor the landing bucket took it; nothing was lost that was promised.
     """
-    left = await _publish(batch, publisher)
+    left = await _publish(rows, publisher)
     if left:
         await _spill(left, landing)
-    count_batch(batch)
+    _count(rows)
 
 
 async def _spill(left: Rows, landing: Landing) -> None:
@@ -50,41 +49,23 @@ async def _spill(left: Rows, landing: Landing) -> None:
     metrics.count("events_spilled", len(left))
 
 
-def count_batch(batch: Batch) -> None:
-    """Count what a request or a chunk of a file has given, once it is durable."""
-    if batch.accepted:
-        metrics.count("events_accepted", len(batch.accepted))
-    for row in batch.refused:
-        metrics.count("events_rejected", 1, row.failure.value)
+def _count(rows: Sorted) -> None:
+    if accepted := rows.rows.get(INTERACTIONS):
+        metrics.count("events_accepted", len(accepted))
+    refused = Counter(row.failure for row in rows.rows.get(INVALID, ()) if isinstance(row, InvalidEvent))
+    for failure, number in refused.items():
+        metrics.count("events_rejected", number, failure.value)
 
 
-async def _publish(batch: Batch, publisher: Publisher) -> Rows:
+async def _publish(rows: Sorted, publisher: Publisher) -> Rows:
     """Publish by topic; the rows of which any message may be missing come back."""
-    rows, messages = _sort_by_topic(batch)
-    outcomes = await _publish_all([publisher.publish(topic, of_topic) for topic, of_topic in messages.items()])
+    outcomes = await _publish_all([publisher.publish(topic, of_topic) for topic, of_topic in rows.messages.items()])
     left: dict[int, Interaction | InvalidEvent] = {}
-    for topic, outcome in zip(rows, outcomes, strict=True):
+    for topic, outcome in zip(rows.messages, outcomes, strict=True):
         if outcome is not None:
-            _note(topic, rows[topic], outcome)
-            left |= {id(row): row for row in rows[topic]}
+            _note(topic, rows.rows[topic], outcome)
+            left |= {id(row): row for row in rows.rows[topic]}
     return list(left.values())
-
-
-def _sort_by_topic(batch: Batch) -> tuple[dict[str, Rows], dict[str, list[Outgoing]]]:
-    """For each topic the rows, and in the same order their messages."""
-    rows: dict[str, Rows] = {}
-    messages: dict[str, list[Outgoing]] = {}
-    if batch.accepted:
-        rows[INTERACTIONS] = [*batch.accepted]
-        messages[INTERACTIONS] = [make_interaction(row) for row in batch.accepted]
-        updates = [(row, make_update(row, row.user_id)) for row in batch.accepted if row.user_id]
-        if updates:
-            rows[UPDATES] = [row for row, _ in updates]
-            messages[UPDATES] = [message for _, message in updates]
-    if batch.refused:
-        rows[INVALID] = [*batch.refused]
-        messages[INVALID] = [make_refused(row) for row in batch.refused]
-    return rows, messages
 
 
 async def _publish_all(calls: list[Coroutine[Any, Any, None]]) -> list[BaseException | None]:

@@ -1,0 +1,93 @@
+"""The requests that reach collect in one turn of its event loop: judged back to back, stored together, answered each for itself.
+
+One by one, with the server's own work in between, reading and encoding an event took four times as long as in a batch,
+because Python's code and data had left the processor's caches meanwhile (`make bench`;
+docs/decisions/2026-11-20-collect-publishes-in-calls.md). Nobody waits for a timer: a turn is what the sockets held when the
+loop looked, and with a single request it is that request. How rows become durable is storing.py's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextvars import Context, copy_context
+from dataclasses import dataclass
+
+from agents.intake.outgoing import Sorted, sort_rows
+from agents.intake.storing import store_rows
+from agents.intake.verdicts import Batch
+from agents.tools.landing import Landing
+from agents.tools.once import once
+from agents.tools.publishing import Publisher
+
+
+@dataclass(kw_only=True, slots=True)
+class _Request:
+    judge: Callable[[], Batch]
+    context: Context  # for the trace of its messages and log lines
+    done: asyncio.Future[Batch]
+
+
+class Turns:
+    """Takes requests' batches to one publisher and one landing bucket."""
+
+    def __init__(self, publisher: Publisher, landing: Landing) -> None:
+        self._publisher, self._landing = publisher, landing
+        self._requests: list[_Request] = []
+        self._storing: set[asyncio.Task[None]] = set()  # the loop itself keeps only weak references
+
+    async def take(self, judge: Callable[[], Batch]) -> Batch:
+        """The batch that `judge` gives, once every row of it is durable; `judge` is called in this turn, and waits for nothing.
+
+        Raises:
+            NotDurable: neither Pub/Sub nor the landing bucket took it; nothing was lost that was promised.
+            Exception: whatever `judge` raises.
+        """
+        loop = asyncio.get_running_loop()
+        request = _Request(judge=judge, context=copy_context(), done=loop.create_future())
+        if not self._requests:
+            loop.call_soon(self._end_turn, context=Context())  # after the other requests of this turn, and nobody's own
+        self._requests.append(request)
+        return await request.done
+
+    def _end_turn(self) -> None:
+        requests, self._requests = self._requests, []
+        rows, judged = Sorted(), list[tuple[_Request, Batch]]()
+        for request in requests:
+            if request.done.done():  # the client went away
+                continue
+            try:
+                batch = request.context.run(_judge, request.judge, rows)
+            except Exception as error:  # noqa: BLE001  # whatever one request does, the others go on
+                request.done.set_exception(error)
+            else:
+                judged.append((request, batch))
+        task = asyncio.get_running_loop().create_task(self._store(rows, judged))
+        self._storing.add(task)
+        task.add_done_callback(self._storing.discard)
+
+    async def _store(self, rows: Sorted, judged: list[tuple[_Request, Batch]]) -> None:
+        error: Exception | None = None
+        try:
+            await store_rows(rows, self._publisher, self._landing)
+        except Exception as caught:  # noqa: BLE001  # whatever it is, it is the answer to every request of the turn
+            error = caught
+        for request, batch in judged:
+            if request.done.done():
+                continue
+            if error:
+                request.done.set_exception(error)
+            else:
+                request.done.set_result(batch)
+
+
+def _judge(judge: Callable[[], Batch], rows: Sorted) -> Batch:
+    batch = judge()
+    sort_rows(batch, rows)
+    return batch
+
+
+@once
+def turns(publisher: Publisher, landing: Landing) -> Turns:
+    """The process's turns of one publisher and one landing bucket."""
+    return Turns(publisher, landing)

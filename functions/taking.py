@@ -1,0 +1,48 @@
+"""What collect's routes share behind HTTP: whose events these are, and the turn in which they are judged and made durable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+
+from starlette.requests import Request
+
+from agents.intake.limits import Incoming
+from agents.intake.segment import Received
+from agents.intake.suppression import SuppressionList, suppression_list
+from agents.intake.turns import turns
+from agents.intake.verdicts import Batch, Reader, judge_events
+from agents.tools import landing, publishing
+from functions import write_keys
+from functions.exchange import find_clues
+
+
+async def take_events(request: Request, read_request: Callable[[], Incoming], read_event: Reader) -> Batch:
+    """The verdicts on a request's events, once every accepted one is durable.
+
+    Raises:
+        BadRequest: no key that is known; and whatever `read_request` raises.
+        KeysUnavailable, NotDurable: nothing was promised; the client is to come back.
+    """
+    await write_keys.prepare()
+    suppressed = suppression_list()
+    if suppressed:
+        await suppressed.prepare()
+    judge = partial(_judge, request, read_request, read_event, suppressed)
+    return await turns(publishing.publisher(), landing.cloud_storage()).take(judge)
+
+
+def _judge(
+    request: Request, read_request: Callable[[], Incoming], read_event: Reader, suppressed: SuppressionList | None
+) -> Batch:
+    incoming = read_request()
+    received = Received(
+        source=write_keys.find_source(request, incoming.write_key),
+        received_at=datetime.now(UTC),
+        sent_at=incoming.sent_at,
+        clues=find_clues(request),
+        suppressed=suppressed,
+        call=incoming.call,
+    )
+    return judge_events(incoming, read_event, received)
