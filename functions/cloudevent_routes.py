@@ -13,6 +13,7 @@ from agents.intake.verdicts import summarise
 from functions.answers import answer
 from functions.exchange import BadRequest, describe_error, read_body, read_headers
 from functions.taking import take_events
+from schemas.rows import Failure
 
 FIX = "see the CloudEvents HTTP binding 1.0.2"
 
@@ -20,10 +21,11 @@ FIX = "see the CloudEvents HTTP binding 1.0.2"
 async def post_events(request: Request) -> Response:
     """202 with a verdict per event; a single event that is refused is a 400, because nothing of the request was taken."""
     body = await read_body(request, CLOUDEVENTS)
-    batch = await take_events(request, partial(_read_request, request, body), cloudevents.read_event)
-    body_out = summarise(batch)
-    if batch.refused and not cloudevents.is_batched(read_headers(request)):
-        return answer(400, {**body_out, **describe_error(400, batch.verdicts[0].reason, FIX)})
+    verdicts = await take_events(request, partial(_read_request, request, body), cloudevents.read_event)
+    body_out = summarise(verdicts)
+    refused = [verdict for verdict in verdicts.rejected if verdict.failure is not Failure.SUPPRESSED]
+    if refused and not cloudevents.is_batched(read_headers(request)):
+        return answer(400, {**body_out, **describe_error(400, refused[0].reason, FIX)})
     return answer(202, body_out)
 
 

@@ -12,13 +12,13 @@ from agents.intake.limits import Incoming
 from agents.intake.segment import Received
 from agents.intake.suppression import SuppressionList, suppression_list
 from agents.intake.turns import turns
-from agents.intake.verdicts import Batch, Reader, judge_events
+from agents.intake.verdicts import Keep, Reader, Verdicts, judge_events
 from agents.tools import landing, publishing
 from functions import write_keys
 from functions.exchange import find_clues
 
 
-async def take_events(request: Request, read_request: Callable[[], Incoming], read_event: Reader) -> Batch:
+async def take_events(request: Request, read_request: Callable[[], Incoming], read_event: Reader) -> Verdicts:
     """The verdicts on a request's events, once every accepted one is durable.
 
     Raises:
@@ -34,8 +34,12 @@ async def take_events(request: Request, read_request: Callable[[], Incoming], re
 
 
 def _judge(
-    request: Request, read_request: Callable[[], Incoming], read_event: Reader, suppressed: SuppressionList | None
-) -> Batch:
+    request: Request,
+    read_request: Callable[[], Incoming],
+    read_event: Reader,
+    suppressed: SuppressionList | None,
+    keep: Keep,
+) -> Verdicts:
     incoming = read_request()
     received = Received(
         source=write_keys.find_source(request, incoming.write_key),
@@ -45,4 +49,4 @@ def _judge(
         suppressed=suppressed,
         call=incoming.call,
     )
-    return judge_events(incoming, read_event, received)
+    return judge_events(incoming, read_event, received, keep)

@@ -2,49 +2,48 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections import Counter
 from functools import lru_cache
 
 import msgspec
 
-from agents.intake.verdicts import Batch
 from agents.tools import trace
 from agents.tools.bus import Outgoing
 from schemas.messages import Json, ProfileUpdate
-from schemas.rows import OUTCOME_TYPES, Interaction, InvalidEvent, encode
+from schemas.rows import OUTCOME_TYPES, Failure, Interaction, InvalidEvent, encode
 
 INTERACTIONS = "user-interactions"
 UPDATES = "user-profile-updates"
 INVALID = "invalid-events"
-Rows = list[Interaction | InvalidEvent]
 
 
-@dataclass(kw_only=True, slots=True)
-class Sorted:
-    """By topic, the rows and in the same order their messages."""
+class Outbox:
+    """Rows on their way: of each topic the rows' JSON, and in the same order the messages. The rows themselves are let go."""
 
-    rows: dict[str, Rows] = field(default_factory=dict[str, Rows])
-    messages: dict[str, list[Outgoing]] = field(default_factory=dict[str, list[Outgoing]])
+    def __init__(self) -> None:
+        self.rows: dict[str, list[bytes]] = {}
+        self.messages: dict[str, list[Outgoing]] = {}
+        self.failures: Counter[Failure] = Counter()
 
+    def add(self, row: Interaction | InvalidEvent) -> None:
+        """Add a row; its messages carry the trace that is followed now."""
+        if isinstance(row, InvalidEvent):
+            message = make_refused(row)
+            self.failures[row.failure] += 1
+            self._add(INVALID, message.data, message)
+            return
+        message = make_interaction(row)
+        self._add(INTERACTIONS, message.data, message)
+        if row.user_id:
+            self._add(UPDATES, message.data, make_update(row, row.user_id))
 
-def sort_rows(batch: Batch, into: Sorted) -> None:
-    """Add a batch's rows, and their messages with the trace that is followed now."""
-    if batch.accepted:
-        _add(into, INTERACTIONS, [*batch.accepted], [make_interaction(row) for row in batch.accepted])
-        updates = [(row, make_update(row, row.user_id)) for row in batch.accepted if row.user_id]
-        if updates:
-            _add(into, UPDATES, [row for row, _ in updates], [message for _, message in updates])
-    if batch.refused:
-        _add(into, INVALID, [*batch.refused], [make_refused(row) for row in batch.refused])
-
-
-def _add(into: Sorted, topic: str, rows: Rows, messages: list[Outgoing]) -> None:
-    if trace.is_followed():
-        messages = [
-            Outgoing(data=message.data, attributes=dict(trace.stamp(message.attributes))) for message in messages
-        ]
-    into.rows.setdefault(topic, []).extend(rows)
-    into.messages.setdefault(topic, []).extend(messages)
+    def _add(self, topic: str, row: bytes, message: Outgoing) -> None:
+        if topic not in self.rows:
+            self.rows[topic], self.messages[topic] = [], []
+        self.rows[topic].append(row)
+        if trace.is_followed():
+            message = Outgoing(data=message.data, attributes=dict(trace.stamp(message.attributes)))
+        self.messages[topic].append(message)
 
 
 def make_messages(row: Interaction | InvalidEvent) -> list[tuple[str, Outgoing]]:

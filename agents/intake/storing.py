@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
-from collections import Counter
 from collections.abc import Coroutine
-from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from agents.intake.outgoing import INTERACTIONS, INVALID, Sorted
+from agents.intake.outgoing import INTERACTIONS, INVALID, Outbox
 from agents.tools import metrics
 from agents.tools.landing import Landing
 from agents.tools.publishing import Publisher
-from agents.tools.spilling import Rows, spiller
-from schemas.rows import Interaction, InvalidEvent
+from agents.tools.spilling import Lines, spiller
 
 log = logging.getLogger(__name__)
 
@@ -26,46 +22,42 @@ class NotDurable(Exception):
     """Neither Pub/Sub nor the landing bucket took the events; the client must send them again."""
 
 
-async def store_rows(rows: Sorted, publisher: Publisher, landing: Landing) -> None:
+async def store_rows(outbox: Outbox, publisher: Publisher, landing: Landing) -> None:
     """Return once every row is durable.
 
     Raises:
         NotDurable: neither Pub/Sub nor the landing bucket took it; nothing was lost that was promised.
     """
-    left = await _publish(rows, publisher)
+    left = await _publish(outbox, publisher)
     if left:
         await _spill(left, landing)
-    _count(rows)
+    if accepted := outbox.rows.get(INTERACTIONS):
+        metrics.count("events_accepted", len(accepted))
+    for failure, number in outbox.failures.items():
+        metrics.count("events_rejected", number, failure.value)
 
 
-async def _spill(left: Rows, landing: Landing) -> None:
+async def _spill(left: Lines, landing: Landing) -> None:
     try:
-        await spiller(landing).write(left, pack_spill)
+        await spiller(landing).write(left)
     except Exception as error:
         reason = f"the landing bucket did not take {len(left)} rows: {type(error).__name__}: {error}"
-        log.error(reason, extra={"event_ids": list_ids(left)})
+        log.error(reason, extra={"event_ids": _list_ids(left)})
         metrics.count("requests_unavailable")
         raise NotDurable("events could not be stored; send them again") from error
     metrics.count("events_spilled", len(left))
 
 
-def _count(rows: Sorted) -> None:
-    if accepted := rows.rows.get(INTERACTIONS):
-        metrics.count("events_accepted", len(accepted))
-    refused = Counter(row.failure for row in rows.rows.get(INVALID, ()) if isinstance(row, InvalidEvent))
-    for failure, number in refused.items():
-        metrics.count("events_rejected", number, failure.value)
-
-
-async def _publish(rows: Sorted, publisher: Publisher) -> Rows:
-    """Publish by topic; the rows of which any message may be missing come back."""
-    outcomes = await _publish_all([publisher.publish(topic, of_topic) for topic, of_topic in rows.messages.items()])
-    left: dict[int, Interaction | InvalidEvent] = {}
-    for topic, outcome in zip(rows.messages, outcomes, strict=True):
+async def _publish(outbox: Outbox, publisher: Publisher) -> Lines:
+    """Publish by topic; the rows of which any message may be missing come back, as lines of a spill."""
+    outcomes = await _publish_all([publisher.publish(topic, messages) for topic, messages in outbox.messages.items()])
+    left: dict[int, bytes] = {}
+    for topic, outcome in zip(outbox.rows, outcomes, strict=True):
         if outcome is not None:
-            _note(topic, rows.rows[topic], outcome)
-            left |= {id(row): row for row in rows.rows[topic]}
-    return list(left.values())
+            lines = {id(row): make_line(row, is_refused=topic == INVALID) for row in outbox.rows[topic]}
+            _note(topic, [*lines.values()], outcome)
+            left |= lines
+    return [*left.values()]
 
 
 async def _publish_all(calls: list[Coroutine[Any, Any, None]]) -> list[BaseException | None]:
@@ -79,26 +71,21 @@ async def _publish_all(calls: list[Coroutine[Any, Any, None]]) -> list[BaseExcep
     return [None]
 
 
-def _note(topic: str, rows: Rows, error: BaseException) -> None:
-    text = (
-        f"{topic} did not acknowledge {len(rows)} rows, which go to the landing bucket: {type(error).__name__}: {error}"
-    )
-    log.warning(text, extra={"event_ids": list_ids(rows)})
+def _note(topic: str, lines: Lines, error: BaseException) -> None:
+    text = f"{topic} did not acknowledge {len(lines)} rows, which go to the landing bucket: {type(error).__name__}: {error}"
+    log.warning(text, extra={"event_ids": _list_ids(lines)})
 
 
-def list_ids(rows: Rows) -> list[str]:
+def _list_ids(lines: Lines) -> list[str]:
     """The first ids of some rows, for a log line."""
-    return [row.event_id for row in rows[:10]]
+    read = [msgspec.json.decode(line, type=dict[str, _Row]) for line in lines[:10]]
+    return [row.event_id for given in read for row in given.values()]
 
 
-def pack_spill(rows: Rows) -> tuple[str, bytes]:
-    """An object's name and content. The name is that of the content: the same rows are the same object, and no others."""
-    content = encode_spill(rows)
-    day: datetime = rows[0].received_at
-    return f"spill/{day:%Y-%m-%d}/{hashlib.sha256(content).hexdigest()[:32]}.ndjson", content
+class _Row(msgspec.Struct):
+    event_id: str
 
 
-def encode_spill(rows: Rows) -> bytes:
-    """One line a row: {"interaction": row} or {"invalid": row}."""
-    lines = ({("invalid" if isinstance(row, InvalidEvent) else "interaction"): row} for row in rows)
-    return b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
+def make_line(row: bytes, *, is_refused: bool) -> bytes:
+    """A row's JSON as a line of a spill: {"interaction": row} or {"invalid": row}."""
+    return (b'{"invalid":' if is_refused else b'{"interaction":') + row + b"}\n"

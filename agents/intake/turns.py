@@ -13,19 +13,21 @@ from collections.abc import Callable
 from contextvars import Context, copy_context
 from dataclasses import dataclass
 
-from agents.intake.outgoing import Sorted, sort_rows
+from agents.intake.outgoing import Outbox
 from agents.intake.storing import store_rows
-from agents.intake.verdicts import Batch
+from agents.intake.verdicts import Keep, Verdicts
 from agents.tools.landing import Landing
 from agents.tools.once import once
 from agents.tools.publishing import Publisher
 
+Judge = Callable[[Keep], Verdicts]
+
 
 @dataclass(kw_only=True, slots=True)
 class _Request:
-    judge: Callable[[], Batch]
+    judge: Judge
     context: Context  # for the trace of its messages and log lines
-    done: asyncio.Future[Batch]
+    done: asyncio.Future[Verdicts]
 
 
 class Turns:
@@ -36,8 +38,8 @@ class Turns:
         self._requests: list[_Request] = []
         self._storing: set[asyncio.Task[None]] = set()  # the loop itself keeps only weak references
 
-    async def take(self, judge: Callable[[], Batch]) -> Batch:
-        """The batch that `judge` gives, once every row of it is durable; `judge` is called in this turn, and waits for nothing.
+    async def take(self, judge: Judge) -> Verdicts:
+        """The verdicts of `judge`, once every row that it kept is durable. It is called in this turn and waits for nothing.
 
         Raises:
             NotDurable: neither Pub/Sub nor the landing bucket took it; nothing was lost that was promised.
@@ -52,39 +54,33 @@ class Turns:
 
     def _end_turn(self) -> None:
         requests, self._requests = self._requests, []
-        rows, judged = Sorted(), list[tuple[_Request, Batch]]()
+        outbox, judged = Outbox(), list[tuple[_Request, Verdicts]]()
         for request in requests:
             if request.done.done():  # the client went away
                 continue
             try:
-                batch = request.context.run(_judge, request.judge, rows)
+                verdicts = request.context.run(request.judge, outbox.add)
             except Exception as error:  # noqa: BLE001  # whatever one request does, the others go on
                 request.done.set_exception(error)
             else:
-                judged.append((request, batch))
-        task = asyncio.get_running_loop().create_task(self._store(rows, judged))
+                judged.append((request, verdicts))
+        task = asyncio.get_running_loop().create_task(self._store(outbox, judged))
         self._storing.add(task)
         task.add_done_callback(self._storing.discard)
 
-    async def _store(self, rows: Sorted, judged: list[tuple[_Request, Batch]]) -> None:
+    async def _store(self, outbox: Outbox, judged: list[tuple[_Request, Verdicts]]) -> None:
         error: Exception | None = None
         try:
-            await store_rows(rows, self._publisher, self._landing)
+            await store_rows(outbox, self._publisher, self._landing)
         except Exception as caught:  # noqa: BLE001  # whatever it is, it is the answer to every request of the turn
             error = caught
-        for request, batch in judged:
+        for request, verdicts in judged:
             if request.done.done():
                 continue
             if error:
                 request.done.set_exception(error)
             else:
-                request.done.set_result(batch)
-
-
-def _judge(judge: Callable[[], Batch], rows: Sorted) -> Batch:
-    batch = judge()
-    sort_rows(batch, rows)
-    return batch
+                request.done.set_result(verdicts)
 
 
 @once

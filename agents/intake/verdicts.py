@@ -22,56 +22,60 @@ from schemas.rows import Failure, Interaction, InvalidEvent
 PAYLOAD_CHARACTERS = 131_072  # four events of Segment's limit; a larger refused payload is not kept
 SALVAGED_EVENTS = 100  # of one request; the columns of further refused events stay NULL
 Reader = Callable[[object, Received], Interaction]
+Keep = Callable[[Interaction | InvalidEvent], None]
 log = logging.getLogger(__name__)
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What became of one event of a batch."""
+    """Why one event of a request was not accepted; `index` is its place there."""
 
+    index: int
     event_id: str
-    failure: Failure | None = None
-    reason: str = ""
+    failure: Failure
+    reason: str
 
 
-class Batch(msgspec.Struct, kw_only=True):
-    """A batch after reading: rows for the topics, and the verdicts in the client's order."""
+class Verdicts(msgspec.Struct, kw_only=True):
+    """How many events of a request were accepted, and a verdict on each that was not, in the client's order."""
 
-    accepted: list[Interaction] = []
-    refused: list[InvalidEvent] = []
-    verdicts: list[Verdict] = []
+    accepted: int = 0
+    rejected: list[Verdict] = []
 
 
-def judge_events(incoming: Incoming, read: Reader, received: Received) -> Batch:
+def judge_events(incoming: Incoming, read: Reader, received: Received, keep: Keep) -> Verdicts:
     """Read every event; a refused one becomes a row of invalid_events and does not touch its neighbours.
 
-    An event of somebody who is suppressed has a verdict and becomes nothing.
+    Each row is handed to `keep` as soon as it is there, which lets go of it: a batch's rows all at once are more than the
+    processor's caches hold. An event of somebody who is suppressed has a verdict and becomes nothing.
     """
-    batch = Batch()
+    verdicts, refused = Verdicts(), 0
     for index, raw in enumerate(incoming.raws):
         try:
             row = _judge_event(index, raw, incoming, read, received)
         except Exception as error:  # noqa: BLE001  # whatever one event does to its reader, its neighbours go on
             refusal = to_refusal(error)
-            invalid = make_invalid(raw, refusal, received, salvaged=len(batch.refused) < SALVAGED_EVENTS)
+            invalid = make_invalid(raw, refusal, received, salvaged=refused < SALVAGED_EVENTS)
             if must_drop(invalid, received):
                 refusal = Refusal(Failure.SUPPRESSED, SUPPRESSED)
             else:
-                batch.refused.append(invalid)
-            batch.verdicts.append(Verdict(event_id=invalid.event_id, failure=refusal.failure, reason=refusal.reason))
+                refused += 1
+                keep(invalid)
+            verdicts.rejected.append(
+                Verdict(index=index, event_id=invalid.event_id, failure=refusal.failure, reason=refusal.reason)
+            )
         else:
-            batch.accepted.append(row)
-            batch.verdicts.append(Verdict(event_id=row.event_id))
-    return batch
+            verdicts.accepted += 1
+            keep(row)
+    return verdicts
 
 
-def summarise(batch: Batch) -> dict[str, Any]:
+def summarise(verdicts: Verdicts) -> dict[str, Any]:
     """The small JSON body that every client gets: how many were accepted, and a verdict on each that was not."""
-    refused = [
-        {"index": index, "messageId": verdict.event_id, "failure": verdict.failure, "reason": verdict.reason}
-        for index, verdict in enumerate(batch.verdicts)
-        if verdict.failure
+    rejected = [
+        {"index": one.index, "messageId": one.event_id, "failure": one.failure, "reason": one.reason}
+        for one in verdicts.rejected
     ]
-    return {"success": True, "accepted": len(batch.accepted), "rejected": refused}
+    return {"success": True, "accepted": verdicts.accepted, "rejected": rejected}
 
 
 def _judge_event(index: int, raw: object, incoming: Incoming, read: Reader, received: Received) -> Interaction:

@@ -4,7 +4,8 @@ One run: the laptop cloud and an empty function; the empty function, collect wit
 batches take turns, so that a noisy moment of the machine hits all three; the median of the turns counts. The worker under
 test has one core for itself and the other core carries the rest: this client and the Pub/Sub server. What is behind Pub/Sub
 (the native sinks) is paused while a turn lasts, because in the cloud it runs on nobody's machine, and catches up between
-turns. Then all run freely on all cores: half of the one-event rate, and how long each event takes to its row in BigQuery.
+turns. Then all run freely on all cores: the most one-event requests a second that the laptop takes so, half of it at a fixed
+rate, and how long each event takes to its row in BigQuery.
 Writes build/bench/collect.json.
 """
 
@@ -35,11 +36,12 @@ DRAIN_SECONDS = 60.0  # between runs, at most, for BigQuery to have what collect
 
 @dataclass(frozen=True, kw_only=True)
 class Turn:
-    """One run of one kind of request."""
+    """One run of one kind of request; `busy` is the share of one core that the answering process used."""
 
     requests_per_second: float
     events_per_second: float
     events_per_core_second: float
+    busy: float
     latency_ms: dict[str, float]
     failures: int
     events: int
@@ -66,14 +68,18 @@ def measure(target: Target, seconds: float) -> Turn:
         requests_per_second=round(outcome.per_second, 1),
         events_per_second=round(outcome.per_second * target.batch, 1),
         events_per_core_second=round(events / used, 1),
+        busy=round(used / outcome.seconds, 2),
         latency_ms={f"p{percent}": round(outcome.percentile_ms(percent), 2) for percent in (50, 95, 99)},
         failures=len(outcome.failures),
         events=events,
     )
 
 
-def measure_turns(targets: dict[str, Target], sinks: int, turns: int, seconds: float) -> dict[str, Turn]:
-    """Every target in turn, several times, with the process of the sinks paused; the turn with the median rate of each."""
+def measure_turns(targets: dict[str, Target], sinks: int, turns: int, seconds: float) -> tuple[dict[str, Turn], int]:
+    """Every target in turn, several times, with the process of the sinks paused; the turn with the median rate of each.
+
+    And how many events collect has taken in all.
+    """
     runs: dict[str, list[Turn]] = {name: [] for name in targets}
     taken = sum(
         measure(target, 1.0).events for name, target in targets.items() if name != "empty"
@@ -87,7 +93,8 @@ def measure_turns(targets: dict[str, Target], sinks: int, turns: int, seconds: f
             say(f"{name}: {runs[name][-1].requests_per_second:,.0f} requests/s")
     await_rows(taken, DRAIN_SECONDS)
     middle = {name: statistics.median_low(t.requests_per_second for t in done) for name, done in runs.items()}
-    return {name: next(t for t in done if t.requests_per_second == middle[name]) for name, done in runs.items()}
+    found = {name: next(t for t in done if t.requests_per_second == middle[name]) for name, done in runs.items()}
+    return found, taken
 
 
 def measure_arrival(target: Target, per_second: float, seconds: float) -> dict[str, float]:
@@ -122,9 +129,12 @@ def run_benchmark(turns: int, seconds: float) -> dict[str, Any]:
             "batch": Target(port=port, pid=pid, write_key=key, batch=BATCH),
         }
         pin_all({pid, idle[1]})
-        found = measure_turns(targets, cloud.health("native").pid, turns, seconds)
+        found, taken = measure_turns(targets, cloud.health("native").pid, turns, seconds)
         pin_all(set())
-        arrival = measure_arrival(one, found["one"].requests_per_second / 2, 2 * seconds)
+        found["free"] = measure(one, seconds)
+        say(f"one, everything running: {found['free'].requests_per_second:,.0f} requests/s")
+        await_rows(taken + found["free"].events, DRAIN_SECONDS)
+        arrival = measure_arrival(one, found["free"].requests_per_second / 2, 2 * seconds)
     ratios = {
         "one_to_empty": found["one"].requests_per_second / found["empty"].requests_per_second,
         "batch_to_one": found["batch"].events_per_second / found["one"].events_per_second,
@@ -147,7 +157,7 @@ def show(report: dict[str, Any]) -> None:
         latency = ", ".join(f"{key} {value} ms" for key, value in run["latency_ms"].items())
         print(
             f"{name:6} {run['requests_per_second']:>9,.0f} requests/s {run['events_per_second']:>9,.0f} events/s"
-            f" {run['events_per_core_second']:>9,.0f} per core; {latency}; {run['failures']} failed"
+            f" {run['events_per_core_second']:>9,.0f} per core ({run['busy']:.0%} busy); {latency}; {run['failures']} failed"
         )
     arrival, ratios = report["client_to_bigquery"], report["ratios"]
     print(f"one event a request / empty function: {ratios['one_to_empty']} (target {TARGETS['one_to_empty']})")

@@ -95,13 +95,13 @@ def test_files_targets_and_modules_exist() -> None:
 def test_an_archived_row_can_be_sent_again() -> None:
     """The guide turns the archive's lines into what the folder `spill` takes; so does `collect` when it spills."""
     from agents.intake.feeds import FOLDERS
-    from agents.intake.storing import encode_spill
+    from agents.intake.storing import make_line
 
     assert "spill" in FOLDERS
     (script,) = find(r"sed '([^']+)'")
     assert script == 's/^/{"interaction":/; s/$/}/'
     row = Interaction(event_id="e", event_type="page", event_timestamp=NOW, received_at=NOW, source="s")
-    assert encode_spill([row]) == b'{"interaction":' + encode(row) + b"}\n"
+    assert make_line(encode(row), is_refused=False) == b'{"interaction":' + encode(row) + b"}\n"
 
 
 def test_targets_match_components() -> None:

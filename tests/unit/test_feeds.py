@@ -1,5 +1,6 @@
 """Each kind of file becomes the rows that it should; a bad record is kept with its line, and its neighbours go on."""
 
+import asyncio
 import gzip
 import json
 from datetime import UTC, datetime, timedelta
@@ -8,10 +9,13 @@ import pytest
 
 from agents.errors import Poison
 from agents.intake.refusal import Refusal
-from agents.intake.storing import encode_spill
+from agents.intake.storing import store_rows
 from agents.intake.verdicts import make_invalid
+from agents.tools.landing import FakeLanding
+from agents.tools.publishing import FakePublisher
 from schemas.rows import Failure
 from tests.unit.ingesting import World, ingest
+from tests.unit.judging import pack
 from tests.unit.test_intake import RECEIVED, TRACK, judge
 
 
@@ -115,7 +119,10 @@ def test_what_happened_long_ago_is_marked_so_that_nobody_acts_upon_it() -> None:
 def test_a_spill_comes_back_as_the_rows_that_it_was() -> None:
     batch = judge(TRACK)
     invalid = make_invalid({}, Refusal(Failure.UNKNOWN_TYPE, "x"), RECEIVED)
-    world = ingest("spill/2026-11-20/x.ndjson", encode_spill([*batch.accepted, invalid]))
+    landing = FakeLanding()
+    asyncio.run(store_rows(pack(*batch.accepted, invalid), FakePublisher(TimeoutError()), landing))
+    ((name, spilled),) = landing.objects.items()
+    world = ingest(name, spilled)
     assert world.rows()[0]["event_id"] == "m1"
     assert len(world.rows("invalid-events")) == 1
     assert len(world.rows("user-profile-updates")) == 1, "the profile's part was spilled with the event"

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from agents.intake.cloudevents import read_event
-from agents.intake.limits import CLOUDEVENTS, SEGMENT, Incoming
+from agents.intake.limits import CLOUDEVENTS
 from agents.intake.segment import Received, read_message
-from agents.intake.verdicts import judge_events
 from schemas.rows import Failure
+from tests.unit.judging import judge
 
 RECEIVED = Received(source="web", received_at=datetime(2026, 11, 20, 8, tzinfo=UTC))
 EVENT: dict[str, Any] = {"specversion": "1.0", "id": "42", "source": "/shop", "type": "viewed"}
@@ -20,8 +20,8 @@ ROW: dict[str, Any] = {"event_type": "identify", "user_id": "u"}
 @pytest.mark.parametrize("column", ["traits", "properties"])
 def test_a_json_column_must_be_the_text_of_an_object(column: str, text: object) -> None:
     raws: list[object] = [{**EVENT, "data": {**ROW, column: text}}, {**EVENT, "data": ROW}]
-    batch = judge_events(Incoming(raws=raws, limits=CLOUDEVENTS), read_event, RECEIVED)
-    assert [verdict.failure for verdict in batch.verdicts] == [Failure.WRONG_TYPE, None]
+    batch = judge(raws, RECEIVED, read_event, CLOUDEVENTS)
+    assert batch.failures == {0: Failure.WRONG_TYPE}
 
 
 def test_the_same_id_of_two_producers_is_two_events() -> None:
@@ -38,8 +38,8 @@ def test_the_same_id_of_two_producers_is_two_events() -> None:
 def test_an_impossible_time_is_refused_alone(key: str, time: str) -> None:
     good = {"type": "page", "userId": "u", "messageId": "m"}
     raws: list[object] = [{**good, "timestamp": "2026-11-20T07:00:00Z", key: time}, good]
-    batch = judge_events(Incoming(raws=raws, limits=SEGMENT), read_message, RECEIVED)
-    assert [verdict.failure for verdict in batch.verdicts] == [Failure.WRONG_TYPE, None]
+    batch = judge(raws, RECEIVED)
+    assert batch.failures == {0: Failure.WRONG_TYPE}
 
 
 @pytest.mark.parametrize("clock", ["1970-01-01T00:00:00Z", "2026-11-22T08:00:00Z", "2038-01-19T03:14:07Z"])

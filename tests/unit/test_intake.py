@@ -11,17 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.intake.limits import SEGMENT, Incoming
 from agents.intake.outgoing import make_messages
 from agents.intake.personal import REMOVED, remove_personal
 from agents.intake.refusal import Refusal
 from agents.intake.segment import Received, read_message, to_snake_case
 from agents.intake.storing import NotDurable, store_rows
-from agents.intake.verdicts import Batch, judge_events, make_invalid
+from agents.intake.verdicts import make_invalid
 from agents.tools.landing import FakeLanding
 from agents.tools.publishing import FakePublisher
 from schemas.messages import ProfileUpdate
 from schemas.rows import Failure, Interaction
+from tests.unit import judging
+from tests.unit.judging import Judged
 
 NOW = datetime(2026, 11, 20, 8, tzinfo=UTC)
 RECEIVED = Received(source="web", received_at=NOW)
@@ -51,8 +52,8 @@ KEYS = st.sampled_from(
 )
 
 
-def judge(*raws: object) -> Batch:
-    return judge_events(Incoming(raws=list(raws), limits=SEGMENT), read_message, RECEIVED)
+def judge(*raws: object) -> Judged:
+    return judging.judge(raws, RECEIVED)
 
 
 def refuse(raw: object) -> Refusal:
@@ -165,7 +166,7 @@ def test_a_retry_without_message_id_is_the_same_event_when_it_has_a_time() -> No
 def test_a_bad_event_does_not_sink_its_batch() -> None:
     batch = judge(TRACK, {"type": "?"}, {**TRACK, "messageId": "m2"})
     assert [row.event_id for row in batch.accepted] == ["m1", "m2"]
-    assert [verdict.failure for verdict in batch.verdicts] == [None, Failure.UNKNOWN_TYPE, None]
+    assert batch.failures == {1: Failure.UNKNOWN_TYPE}
 
 
 def test_the_quarantine_holds_no_personal_data() -> None:
@@ -192,7 +193,8 @@ def test_what_is_nested_too_deeply_goes_as_a_whole() -> None:
 @given(st.lists(st.dictionaries(KEYS | st.text(max_size=8), JSON, max_size=8) | JSON, max_size=5))
 def test_any_json_ends_in_one_verdict_each(raws: list[Any]) -> None:
     batch = judge(*raws)
-    assert len(batch.accepted) + len(batch.refused) == len(batch.verdicts) == len(raws)
+    assert batch.verdicts.accepted + len(batch.verdicts.rejected) == len(raws)
+    assert (len(batch.accepted), len(batch.refused)) == (batch.verdicts.accepted, len(batch.verdicts.rejected))
     assert [msgspec.json.decode(msgspec.json.encode(row), type=Interaction) for row in batch.accepted] == batch.accepted
 
 
@@ -223,23 +225,23 @@ def test_an_anonymous_event_updates_no_profile() -> None:
 
 def test_accepted_and_refused_rows_are_published_before_it_returns() -> None:
     bus, landing = FakePublisher(), FakeLanding()
-    asyncio.run(store_rows(judge(TRACK, {}), bus, landing))
+    asyncio.run(store_rows(judge(TRACK, {}).outbox, bus, landing))
     assert len(bus.on("user-interactions")) == len(bus.on("invalid-events")) == 1
     assert landing.objects == {}
 
 
 def test_what_pubsub_does_not_take_is_spilled_to_the_landing_bucket() -> None:
     landing = FakeLanding()
-    asyncio.run(store_rows(judge(TRACK, {}), FakePublisher(TimeoutError()), landing))
+    asyncio.run(store_rows(judge(TRACK, {}).outbox, FakePublisher(TimeoutError()), landing))
     ((name, data),) = landing.objects.items()
-    assert name.startswith("spill/2026-11-20/")
+    assert name.startswith("spill/")
     assert [next(iter(json.loads(line))) for line in data.splitlines()] == ["interaction", "invalid"]
 
 
 def test_a_good_and_a_refused_row_of_one_id_are_both_spilled() -> None:
     landing = FakeLanding()
     raws = (TRACK, {"type": "?", "messageId": TRACK["messageId"]})
-    asyncio.run(store_rows(judge(*raws), FakePublisher(TimeoutError()), landing))
+    asyncio.run(store_rows(judge(*raws).outbox, FakePublisher(TimeoutError()), landing))
     (data,) = landing.objects.values()
     assert [next(iter(json.loads(line))) for line in data.splitlines()] == ["interaction", "invalid"]
 
@@ -250,11 +252,11 @@ def test_an_event_that_its_reader_did_not_expect_does_not_sink_its_batch() -> No
             raise OverflowError("date value out of range")
         return read_message(raw, received)
 
-    batch = judge_events(Incoming(raws=[TRACK, {}, TRACK], limits=SEGMENT), read, RECEIVED)
-    assert [verdict.failure for verdict in batch.verdicts] == [None, Failure.WRONG_TYPE, None]
-    assert "OverflowError" in batch.verdicts[1].reason
+    batch = judging.judge([TRACK, {}, TRACK], RECEIVED, read)
+    assert batch.failures == {1: Failure.WRONG_TYPE}
+    assert "OverflowError" in batch.verdicts.rejected[0].reason
 
 
 def test_when_nothing_takes_it_the_client_is_not_told_success() -> None:
     with pytest.raises(NotDurable):
-        asyncio.run(store_rows(judge(TRACK), FakePublisher(TimeoutError()), FakeLanding(OSError())))
+        asyncio.run(store_rows(judge(TRACK).outbox, FakePublisher(TimeoutError()), FakeLanding(OSError())))

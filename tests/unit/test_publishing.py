@@ -13,16 +13,16 @@ from google.pubsub_v1.types import PublishRequest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.intake.limits import SEGMENT, Incoming
-from agents.intake.segment import Received, read_message
+from agents.intake.outgoing import Outbox
+from agents.intake.segment import Received
 from agents.intake.storing import NotDurable, store_rows
-from agents.intake.verdicts import judge_events
 from agents.tools import publishing, spilling
 from agents.tools.bus import Outgoing
 from agents.tools.landing import FakeLanding
 from agents.tools.publish_call import encode_messages, encode_request
 from agents.tools.publishing import BatchingPublisher, FakePublisher, cut_calls
 from agents.tools.settings import settings
+from tests.unit import judging
 
 TOPIC = "user-interactions"
 NOW = datetime(2026, 11, 20, 8, tzinfo=UTC)
@@ -230,10 +230,8 @@ def test_a_topic_that_the_topology_does_not_grant_is_refused(calls: Calls) -> No
     assert calls.sizes == []
 
 
-def judge(*raws: object) -> Any:
-    return judge_events(
-        Incoming(raws=list(raws), limits=SEGMENT), read_message, Received(source="web", received_at=NOW)
-    )
+def judge(*raws: object) -> Outbox:
+    return judging.judge(raws, Received(source="web", received_at=NOW)).outbox
 
 
 GOOD = {"type": "track", "event": "x", "userId": "u", "messageId": "m1"}
@@ -252,7 +250,7 @@ def test_a_row_of_which_one_message_is_missing_is_spilled_whole() -> None:
     publisher, landing = HalfDown(), FakeLanding()
     asyncio.run(store_rows(judge(GOOD, {"type": "page", "anonymousId": "a"}, {}), publisher, landing))
     ((name, data),) = landing.objects.items()
-    assert name.startswith("spill/2026-11-20/")
+    assert name.startswith("spill/")
     assert data.count(b"\n") == 1, "the others are durable already"
     assert b'"m1"' in data
 
@@ -276,7 +274,7 @@ def test_requests_that_spill_together_share_objects_and_lose_nobody() -> None:
 
     async def scenario() -> None:
         sources = [Received(source=f"source-{number}", received_at=NOW) for number in range(count)]
-        batches = [judge_events(Incoming(raws=[GOOD], limits=SEGMENT), read_message, source) for source in sources]
+        batches = [judging.judge([GOOD], source).outbox for source in sources]
         requests = [
             asyncio.ensure_future(store_rows(batch, FakePublisher(TimeoutError()), landing)) for batch in batches
         ]

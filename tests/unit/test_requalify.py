@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 
-from agents.intake.limits import SEGMENT, Incoming
-from agents.intake.segment import Received, read_message
-from agents.intake.verdicts import judge_events
+from agents.intake.segment import Received
 from agents.requalify import QUARANTINED, requalify
 from agents.tools.bus import FakeBus
 from agents.tools.warehouse import FakeWarehouse
 from schemas.rows import Failure, Interaction, InvalidEvent
+from tests.unit.judging import judge
 
 NOW = datetime(2026, 11, 20, 8, tzinfo=UTC)
 RECEIVED = Received(source="web", received_at=NOW)
@@ -28,7 +27,7 @@ EVENT: dict[str, Any] = {
 
 
 def refuse(event: object) -> InvalidEvent:
-    (row,) = judge_events(Incoming(raws=[event], limits=SEGMENT), read_message, RECEIVED).refused
+    (row,) = judge([event], RECEIVED).refused
     return row
 
 
@@ -104,5 +103,5 @@ def test_an_event_whose_id_is_in_bigquery_is_done() -> None:
 def test_the_route_is_part_of_a_refused_event() -> None:
     """Prevents: an event of /v1/page that can never pass again because only its route said what it was."""
     received = Received(source="web", received_at=NOW, call="page")
-    batch = judge_events(Incoming(raws=[{"userId": "u", "context": 7}], limits=SEGMENT), read_message, received)
+    batch = judge([{"userId": "u", "context": 7}], received)
     assert json.loads(batch.refused[0].payload or "")["type"] == "page"

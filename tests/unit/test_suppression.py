@@ -9,13 +9,14 @@ import msgspec
 import pytest
 import redis
 
-from agents.intake.limits import SEGMENT, Incoming
-from agents.intake.segment import Received, read_message
+from agents.intake.segment import Received
 from agents.intake.suppression import SuppressionList
-from agents.intake.verdicts import Batch, judge_events, summarise
+from agents.intake.verdicts import summarise
 from agents.privacy.person import digest
 from agents.tools.suppressions import FakeSuppressions, RedisSuppressions, Suppressions
 from schemas.rows import Failure, Interaction, InvalidEvent, ProductUpdate
+from tests.unit import judging
+from tests.unit.judging import Judged
 from tests.unit.redis_server import real, redis_url
 
 __all__ = ["real", "redis_url"]
@@ -23,10 +24,10 @@ LISTED = {digest("ada"), digest("phone")}
 TRACK = {"type": "track", "event": "x", "messageId": "m"}
 
 
-def judge(known: SuppressionList, *raws: dict[str, object]) -> Batch:
+def judge(known: SuppressionList, *raws: dict[str, object]) -> Judged:
     received = Received(source="web", received_at=datetime.now(UTC), suppressed=known)
     raw = [msgspec.Raw(msgspec.json.encode(one)) for one in raws]
-    return judge_events(Incoming(raws=list(raw), limits=SEGMENT), read_message, received)
+    return judging.judge(raw, received)
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def test_a_suppressed_event_has_a_verdict_and_becomes_nothing(known: Suppression
     )
     assert [row.user_id for row in batch.accepted] == ["bob"]
     assert [row.user_id for row in batch.refused] == ["bob"]
-    told = [one["failure"] for one in summarise(batch)["rejected"]]
+    told = [one["failure"] for one in summarise(batch.verdicts)["rejected"]]
     assert told == ["SUPPRESSED"] * 4 + ["UNKNOWN_TYPE"]
     assert known.dropped == 4
 
