@@ -13,7 +13,7 @@ from agents.intake.storing import NotDurable
 from agents.tools import trace
 from functions import cloudevent_routes, segment_routes
 from functions.answers import answer
-from functions.exchange import BadRequest, allow_origin, answer_later, answer_options
+from functions.exchange import BadRequest, allow_origin, answer_later, answer_options, read_headers
 from functions.write_keys import KeysUnavailable
 
 CLOUDEVENT_PATHS = ("", "/v1/events")
@@ -22,7 +22,7 @@ CLOUDEVENT_PATHS = ("", "/v1/events")
 @functions_framework.aio.http
 async def collect(request: Request) -> Response:
     """Take events; 200 (Segment) or 202 (CloudEvents) means that every accepted event is durable."""
-    trace.follow(request.headers.get(trace.HEADER))
+    trace.follow(read_headers(request).get(trace.HEADER))
     try:
         response = await _answer_request(request)
     except BadRequest as error:

@@ -12,10 +12,10 @@ from agents.intake import segment_requests
 from agents.intake.limits import SEGMENT, Incoming
 from agents.intake.segment import read_message
 from agents.intake.verdicts import summarise
-from functions import write_keys
 from functions.answers import answer
 from functions.exchange import BadRequest, read_body, read_headers
 from functions.taking import take_events
+from functions.write_keys import find_source, write_keys
 
 PREFIX = "/v1/"
 # The smallest transparent GIF89a: header, 1x1 screen, two colours, transparency, one pixel, end.
@@ -47,9 +47,8 @@ async def post_metrics(request: Request) -> Response:
 
 async def get_settings(request: Request, key: str) -> Response:
     """What the browser and mobile SDKs ask for before they send anything."""
-    await write_keys.prepare()
     try:
-        write_keys.find_source(request, key)
+        find_source(await write_keys(), request, key)
     except BadRequest:
         raise BadRequest(404, "no such project", "ask for /v1/projects/<your write key>/settings") from None
     host = read_headers(request).get("host", "")

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import partial
 
 from starlette.requests import Request
 
 from agents.intake.limits import Incoming
 from agents.intake.segment import Received
-from agents.intake.suppression import SuppressionList, suppression_list
+from agents.intake.suppression import suppression_list
 from agents.intake.turns import turns
 from agents.intake.verdicts import Keep, Reader, Verdicts, judge_events
 from agents.tools import landing, publishing
-from functions import write_keys
 from functions.exchange import find_clues
+from functions.write_keys import find_source, write_keys
 
 
 async def take_events(request: Request, read_request: Callable[[], Incoming], read_event: Reader) -> Verdicts:
@@ -25,28 +24,21 @@ async def take_events(request: Request, read_request: Callable[[], Incoming], re
         BadRequest: no key that is known; and whatever `read_request` raises.
         KeysUnavailable, NotDurable: nothing was promised; the client is to come back.
     """
-    await write_keys.prepare()
+    keys = await write_keys()
     suppressed = suppression_list()
-    if suppressed:
+    if suppressed and not suppressed.is_fresh:
         await suppressed.prepare()
-    judge = partial(_judge, request, read_request, read_event, suppressed)
+
+    def judge(keep: Keep) -> Verdicts:
+        incoming = read_request()
+        received = Received(
+            source=find_source(keys, request, incoming.write_key),
+            received_at=datetime.now(UTC),
+            sent_at=incoming.sent_at,
+            clues=find_clues(request),
+            suppressed=suppressed,
+            call=incoming.call,
+        )
+        return judge_events(incoming, read_event, received, keep)
+
     return await turns(publishing.publisher(), landing.cloud_storage()).take(judge)
-
-
-def _judge(
-    request: Request,
-    read_request: Callable[[], Incoming],
-    read_event: Reader,
-    suppressed: SuppressionList | None,
-    keep: Keep,
-) -> Verdicts:
-    incoming = read_request()
-    received = Received(
-        source=write_keys.find_source(request, incoming.write_key),
-        received_at=datetime.now(UTC),
-        sent_at=incoming.sent_at,
-        clues=find_clues(request),
-        suppressed=suppressed,
-        call=incoming.call,
-    )
-    return judge_events(incoming, read_event, received, keep)

@@ -32,20 +32,24 @@ class WriteKeys:
         self._read_at = float("-inf")
         self._reading: asyncio.Task[None] | None = None
 
+    @property
+    def are_fresh(self) -> bool:
+        """Whether there is nothing to prepare."""
+        return time.monotonic() - self._read_at <= FRESH_SECONDS
+
     async def prepare(self) -> None:
-        """Have the keys, and have them read anew when it is time.
+        """Have them read anew; only a process that has none waits.
 
         Raises:
             KeysUnavailable: the keys could not be read, now or before.
         """
-        if time.monotonic() - self._read_at > FRESH_SECONDS:
-            if self._reading is None or self._reading.done():
-                self._reading = asyncio.create_task(self._read())
-            if not self._sources:
-                await asyncio.shield(self._reading)
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._read())
+        if not self._sources:
+            await asyncio.shield(self._reading)
 
     def find_source(self, key: str) -> str | None:
-        """The source of a write key, or None. `prepare` comes first."""
+        """The source of a write key, or None."""
         return self._sources.get(_digest(key))
 
     async def _read(self) -> None:
@@ -61,32 +65,31 @@ class WriteKeys:
 
 
 @cache
-def write_keys(store: secrets.Secrets) -> WriteKeys:
-    """The write keys of a secret store; one set for the process."""
+def _write_keys(store: secrets.Secrets) -> WriteKeys:
     return WriteKeys(store)
 
 
-async def prepare() -> None:
-    """Have the write keys at hand.
+async def write_keys() -> WriteKeys:
+    """The process's one set, not older than it may be.
 
     Raises:
-        KeysUnavailable: they could not be read.
+        KeysUnavailable: the keys could not be read, now or before.
     """
-    await write_keys(secrets.secret_manager()).prepare()
+    keys = _write_keys(secrets.secret_manager())
+    if not keys.are_fresh:
+        await keys.prepare()
+    return keys
 
 
-def find_source(request: Request, body_key: str) -> str:
+def find_source(keys: WriteKeys, request: Request, body_key: str) -> str:
     """The source of a request's write key. Precedence: body, Authorization (Basic user or Bearer), X-Write-Key, query.
-
-    `prepare` comes first.
 
     Raises:
         BadRequest: no key, or one that is not known.
     """
     headers = read_headers(request)
     given = body_key or _read_authorization(headers.get("authorization", "")) or headers.get("x-write-key", "")
-    given = given or request.query_params.get("writeKey", "")
-    source = write_keys(secrets.secret_manager()).find_source(given)
+    source = keys.find_source(given or request.query_params.get("writeKey", ""))
     if source is None:
         raise BadRequest(401, "no write key, or one that is not known", "send your write key as writeKey or Basic user")
     return source

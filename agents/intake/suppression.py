@@ -44,10 +44,15 @@ class SuppressionList:
         """Whether the list was never asked for in this process, so that `refresh` may wait."""
         return self._asked == float("-inf")
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether there is nothing to refresh."""
+        return self._clock() - self._asked <= FRESH_SECONDS
+
     def refresh(self) -> None:
         """Read the list if it is time; only a process without any list waits, and not for long."""
         first = self.is_new
-        if self._clock() - self._asked > FRESH_SECONDS and not (self._reader and self._reader.is_alive()):
+        if not self.is_fresh and not (self._reader and self._reader.is_alive()):
             self._asked = self._clock()
             self._reader = threading.Thread(target=self._read, name="suppressions", daemon=True)
             self._reader.start()

@@ -6,7 +6,7 @@ from emulators.pubsub import wire
 from emulators.pubsub.refusals import check_name, page_of, project_of
 from emulators.pubsub.registry import Registry
 from emulators.pubsub.subscriptions import SubscriptionState
-from emulators.pubsub.topics import check_messages
+from emulators.pubsub.topics import check_messages, read_messages
 from emulators.statuses import invalid
 
 _MUTABLE_TOPIC_FIELDS = frozenset(
@@ -74,8 +74,9 @@ class Publisher:
     async def publish(self, request: types.PublishRequest) -> types.PublishResponse:
         """Publishes all of the messages or none."""
         topic = self._registry.topic(request.topic)
-        check_messages(request.messages)
-        return wire.PublishResponse(message_ids=topic.publish(request.messages))
+        drafts = read_messages(request.messages)
+        check_messages(drafts)
+        return wire.PublishResponse(message_ids=topic.publish(drafts))
 
     async def detach_subscription(self, request: types.DetachSubscriptionRequest) -> types.DetachSubscriptionResponse:
         """Detaches a subscription from its topic."""

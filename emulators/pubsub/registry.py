@@ -13,7 +13,7 @@ from emulators.pubsub import wire
 from emulators.pubsub.backlog import Stored
 from emulators.pubsub.refusals import check_name
 from emulators.pubsub.subscriptions import SubscriptionState, complete_settings
-from emulators.pubsub.topics import DELETED_TOPIC, TopicState
+from emulators.pubsub.topics import DELETED_TOPIC, TopicState, read_messages
 from emulators.statuses import StatusError, already_exists, failed_precondition, invalid, not_found
 
 _SNAPSHOT_SECONDS = 7 * 24 * 3600
@@ -220,5 +220,5 @@ class Registry:
         letter.attributes[f"{prefix}SubscriptionProject"] = project
         letter.attributes[f"{prefix}DeliveryCount"] = str(attempts)
         letter.attributes[f"{prefix}TopicPublishTime"] = wire.format_time(stored.published_seconds)
-        topic.publish([letter])
+        topic.publish(read_messages([letter]))
         return True

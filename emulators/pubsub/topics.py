@@ -4,8 +4,8 @@ A publish is complete, and safe against everything but the end of the process, w
 """
 
 import itertools
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol
 
 from google.pubsub_v1 import types
 
@@ -34,6 +34,14 @@ class Subscriber(Protocol):
     def receive(self, messages: Sequence[Stored]) -> None: ...
 
 
+class Draft(NamedTuple):
+    """A message to publish, what it says read once: its attributes, and its size in bytes."""
+
+    message: types.PubsubMessage
+    attributes: dict[str, str]
+    size: int
+
+
 class TopicState:
     """One topic, its subscribers, and (with a retention duration) its past messages."""
 
@@ -47,10 +55,10 @@ class TopicState:
         """How long the topic itself keeps messages for seeks; 0 for not at all."""
         return wire.seconds_of(self.proto.message_retention_duration)
 
-    def publish(self, messages: Sequence[types.PubsubMessage]) -> list[str]:
+    def publish(self, drafts: Sequence[Draft]) -> list[str]:
         """Stores messages and returns their ids; sets the id and the publish time on each, in place."""
         now = wire.now_seconds()
-        published = [_store(message, now) for message in messages]
+        published = [_store(draft, now) for draft in drafts]
         if self.retention_seconds > 0:
             self.retained.update((stored.sequence, stored) for stored in published)
         for subscriber in self.subscribers.values():
@@ -63,27 +71,33 @@ class TopicState:
             del self.retained[sequence]
 
 
-def _store(message: types.PubsubMessage, now: float) -> Stored:
+def _store(draft: Draft, now: float) -> Stored:
     sequence = next(_sequences)
+    message, attributes, size = draft
     message.message_id = str(sequence)
     wire.set_seconds(message.publish_time, now)
-    return Stored(sequence, message, dict(message.attributes), now, wire.size_of(message))
+    return Stored(sequence, message, attributes, now, size)
 
 
-def check_messages(messages: Sequence[types.PubsubMessage]) -> None:
+def read_messages(messages: Iterable[types.PubsubMessage]) -> list[Draft]:
+    """Messages to publish."""
+    return [Draft(message, dict(message.attributes), wire.size_of(message)) for message in messages]
+
+
+def check_messages(drafts: Sequence[Draft]) -> None:
     """Refuses a publish request that Pub/Sub would refuse; nothing of it is published then."""
-    if not messages:
+    if not drafts:
         raise invalid("No messages to publish")
-    if len(messages) > _MAX_MESSAGES:
-        raise invalid(f"Too many messages to publish: {len(messages)}, the limit is {_MAX_MESSAGES}")
-    if sum(map(wire.size_of, messages)) > _MAX_REQUEST_BYTES:
+    if len(drafts) > _MAX_MESSAGES:
+        raise invalid(f"Too many messages to publish: {len(drafts)}, the limit is {_MAX_MESSAGES}")
+    if sum(draft.size for draft in drafts) > _MAX_REQUEST_BYTES:
         raise invalid(f"The request is larger than {_MAX_REQUEST_BYTES} bytes")
-    for message in messages:
-        if not message.data and not message.attributes:
+    for message, attributes, _ in drafts:
+        if not message.data and not attributes:
             raise invalid("Some messages are empty: a message needs data or at least one attribute")
         if len(message.ordering_key.encode()) > _MAX_ORDERING_KEY_BYTES:
             raise invalid(f"An ordering key is longer than {_MAX_ORDERING_KEY_BYTES} bytes")
-        _check_attributes(dict(message.attributes))
+        _check_attributes(attributes)
 
 
 def _check_attributes(attributes: dict[str, str]) -> None:
