@@ -38,19 +38,18 @@ class Turns:
         self._requests: list[_Request] = []
         self._storing: set[asyncio.Task[None]] = set()  # the loop itself keeps only weak references
 
-    async def take(self, judge: Judge) -> Verdicts:
+    def take(self, judge: Judge) -> asyncio.Future[Verdicts]:
         """The verdicts of `judge`, once every row that it kept is durable. It is called in this turn and waits for nothing.
 
-        Raises:
-            NotDurable: neither Pub/Sub nor the landing bucket took it; nothing was lost that was promised.
-            Exception: whatever `judge` raises.
+        What the future may end with instead: NotDurable, when neither Pub/Sub nor the landing bucket took the rows (nothing was
+        lost that was promised), or whatever `judge` raises.
         """
         loop = asyncio.get_running_loop()
         request = _Request(judge=judge, context=copy_context(), done=loop.create_future())
         if not self._requests:
             loop.call_soon(self._end_turn, context=Context())  # after the other requests of this turn, and nobody's own
         self._requests.append(request)
-        return await request.done
+        return request.done
 
     def _end_turn(self) -> None:
         requests, self._requests = self._requests, []

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import cast
 
-CONNECTIONS = 80  # what one instance of collect is given at a time (schemas/topology.yaml: concurrency)
+CONNECTIONS = 200  # what one instance of collect is given at a time (schemas/topology.yaml: concurrency)
 USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36"
 
 
