@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from agents.intake import cloudevents
 from agents.intake.limits import CLOUDEVENTS, Incoming
-from agents.intake.verdicts import summarise
+from agents.intake.verdicts import Verdicts, summarise
 from functions.answers import answer
 from functions.exchange import BadRequest, describe_error, read_body, read_headers
 from functions.taking import take_events
@@ -21,12 +21,21 @@ FIX = "see the CloudEvents HTTP binding 1.0.2"
 async def post_events(request: Request) -> Response:
     """202 with a verdict per event; a single event that is refused is a 400, because nothing of the request was taken."""
     body = await read_body(request, CLOUDEVENTS)
-    verdicts = await take_events(request, partial(_read_request, request, body), cloudevents.read_event)
-    body_out = summarise(verdicts)
+    is_batched = cloudevents.is_batched(read_headers(request))
+    return await take_events(
+        request,
+        partial(_read_request, request, body),
+        cloudevents.read_event,
+        partial(_answer_verdicts, is_batched=is_batched),
+    )
+
+
+def _answer_verdicts(verdicts: Verdicts, *, is_batched: bool) -> Response:
+    body = summarise(verdicts)
     refused = [verdict for verdict in verdicts.rejected if verdict.failure is not Failure.SUPPRESSED]
-    if refused and not cloudevents.is_batched(read_headers(request)):
-        return answer(400, {**body_out, **describe_error(400, refused[0].reason, FIX)})
-    return answer(202, body_out)
+    if refused and not is_batched:
+        return answer(400, {**body, **describe_error(400, refused[0].reason, FIX)})
+    return answer(202, body)
 
 
 def _read_request(request: Request, body: bytes) -> Incoming:

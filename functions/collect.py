@@ -5,6 +5,8 @@ Owns which route answers what. Segment's routes are in segment_routes.py, CloudE
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 import functions_framework.aio
 from starlette.requests import Request
 from starlette.responses import Response
@@ -24,7 +26,7 @@ async def collect(request: Request) -> Response:
     """Take events; 200 (Segment) or 202 (CloudEvents) means that every accepted event is durable."""
     trace.follow(read_headers(request).get(trace.HEADER))
     try:
-        response = await _answer_request(request)
+        response = await _find_answer(request)
     except BadRequest as error:
         response = answer(error.status, error.body)
     except (NotDurable, KeysUnavailable) as error:
@@ -32,19 +34,19 @@ async def collect(request: Request) -> Response:
     return allow_origin(request, response)
 
 
-async def _answer_request(request: Request) -> Response:
+def _find_answer(request: Request) -> Awaitable[Response]:
     path = request.scope["path"].rstrip("/")
     if request.method == "OPTIONS":
         return answer_options(request)
     if request.method in ("GET", "HEAD"):
-        return await _answer_get(request, path)
+        return _answer_get(request, path)
     if path in CLOUDEVENT_PATHS and request.method in ("POST", "PUT"):
-        return await cloudevent_routes.post_events(request)
+        return cloudevent_routes.post_events(request)
     if request.method != "POST":
         raise BadRequest(405, f"{request.method} is not supported", "POST events to /v1/batch or /v1/events")
     if path == "/v1/m":
-        return await segment_routes.post_metrics(request)
-    return await segment_routes.post_events(request, path)
+        return segment_routes.post_metrics(request)
+    return segment_routes.post_events(request, path)
 
 
 async def _answer_get(request: Request, path: str) -> Response:

@@ -96,7 +96,7 @@ def answer_later(error: Exception) -> Response:
     return answer(503, body, {"Retry-After": RETRY_AFTER_SECONDS})
 
 
-def answer_options(request: Request) -> Response:
+async def answer_options(request: Request) -> Response:
     """A browser's preflight, and the CloudEvents webhook handshake (https://github.com/cloudevents/spec, http-webhook)."""
     response = Response(status_code=204, headers={"Allow": "GET, HEAD, POST, PUT, OPTIONS"})
     if "webhook-request-origin" in read_headers(request):

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from agents.intake import segment_requests
 from agents.intake.limits import SEGMENT, Incoming
 from agents.intake.segment import read_message
-from agents.intake.verdicts import summarise
+from agents.intake.verdicts import Verdicts, summarise
 from functions.answers import answer
 from functions.exchange import BadRequest, read_body, read_headers
 from functions.taking import take_events
@@ -29,7 +29,11 @@ async def post_events(request: Request, path: str) -> Response:
     if call is None:
         raise BadRequest(404, f"no route {path!r:.80}", "POST to /v1/batch, /v1/track and the like, or /v1/events")
     body = await read_body(request, SEGMENT)
-    return answer(200, summarise(await take_events(request, partial(_read_request, call, body), read_message)))
+    return await take_events(request, partial(_read_request, call, body), read_message, _answer_verdicts)
+
+
+def _answer_verdicts(verdicts: Verdicts) -> Response:
+    return answer(200, summarise(verdicts))
 
 
 def _read_request(call: str, body: bytes) -> Incoming:
@@ -87,7 +91,7 @@ async def get_pixel(request: Request, route: str) -> Response:
         if call == segment_requests.BATCH:
             raise BadRequest(404, f"no pixel {route:.60}", "see Segment's pixel API")
         read = partial(segment_requests.read_pixel, call, request.query_params.multi_items())
-        await take_events(request, read, read_message)
+        await take_events(request, read, read_message, _answer_verdicts)
     except (BadRequest, ValueError) as error:
         log.info("a pixel's event was refused: %s", error)  # an image has no reader for a verdict
     response = Response(GIF, media_type="image/gif")

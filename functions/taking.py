@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from starlette.requests import Request
+from starlette.responses import Response
 
 from agents.intake.limits import Incoming
 from agents.intake.segment import Received
@@ -17,8 +18,13 @@ from functions.exchange import find_clues
 from functions.write_keys import find_source, write_keys
 
 
-async def take_events(request: Request, read_request: Callable[[], Incoming], read_event: Reader) -> Verdicts:
-    """The verdicts on a request's events, once every accepted one is durable.
+async def take_events(
+    request: Request,
+    read_request: Callable[[], Incoming],
+    read_event: Reader,
+    answer_verdicts: Callable[[Verdicts], Response],
+) -> Response:
+    """The answer about a request's events, once every accepted one is durable.
 
     Raises:
         BadRequest: no key that is known; and whatever `read_request` raises.
@@ -29,7 +35,7 @@ async def take_events(request: Request, read_request: Callable[[], Incoming], re
     if suppressed and not suppressed.is_fresh:
         await suppressed.prepare()
 
-    def judge(keep: Keep) -> Verdicts:
+    def judge(keep: Keep) -> Response:
         incoming = read_request()
         received = Received(
             source=find_source(keys, request, incoming.write_key),
@@ -39,6 +45,6 @@ async def take_events(request: Request, read_request: Callable[[], Incoming], re
             suppressed=suppressed,
             call=incoming.call,
         )
-        return judge_events(incoming, read_event, received, keep)
+        return answer_verdicts(judge_events(incoming, read_event, received, keep))
 
     return await turns(publishing.publisher(), landing.cloud_storage()).take(judge)

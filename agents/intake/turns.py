@@ -12,22 +12,23 @@ import asyncio
 from collections.abc import Callable
 from contextvars import Context, copy_context
 from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from agents.intake.outgoing import Outbox
 from agents.intake.storing import store_rows
-from agents.intake.verdicts import Keep, Verdicts
+from agents.intake.verdicts import Keep
 from agents.tools.landing import Landing
 from agents.tools.once import once
 from agents.tools.publishing import Publisher
 
-Judge = Callable[[Keep], Verdicts]
+Answer = TypeVar("Answer")
 
 
 @dataclass(kw_only=True, slots=True)
-class _Request:
-    judge: Judge
+class _Request(Generic[Answer]):
+    judge: Callable[[Keep], Answer]
     context: Context  # for the trace of its messages and log lines
-    done: asyncio.Future[Verdicts]
+    done: asyncio.Future[Answer]
 
 
 class Turns:
@@ -35,11 +36,11 @@ class Turns:
 
     def __init__(self, publisher: Publisher, landing: Landing) -> None:
         self._publisher, self._landing = publisher, landing
-        self._requests: list[_Request] = []
+        self._requests: list[_Request[Any]] = []
         self._storing: set[asyncio.Task[None]] = set()  # the loop itself keeps only weak references
 
-    def take(self, judge: Judge) -> asyncio.Future[Verdicts]:
-        """The verdicts of `judge`, once every row that it kept is durable. It is called in this turn and waits for nothing.
+    def take(self, judge: Callable[[Keep], Answer]) -> asyncio.Future[Answer]:
+        """What `judge` returns, once every row that it kept is durable. It is called in this turn and waits for nothing.
 
         What the future may end with instead: NotDurable, when neither Pub/Sub nor the landing bucket took the rows (nothing was
         lost that was promised), or whatever `judge` raises.
@@ -53,33 +54,33 @@ class Turns:
 
     def _end_turn(self) -> None:
         requests, self._requests = self._requests, []
-        outbox, judged = Outbox(), list[tuple[_Request, Verdicts]]()
+        outbox, judged = Outbox(), list[tuple[_Request[Any], Any]]()
         for request in requests:
             if request.done.done():  # the client went away
                 continue
             try:
-                verdicts = request.context.run(request.judge, outbox.add)
+                answer = request.context.run(request.judge, outbox.add)
             except Exception as error:  # noqa: BLE001  # whatever one request does, the others go on
                 request.done.set_exception(error)
             else:
-                judged.append((request, verdicts))
+                judged.append((request, answer))
         task = asyncio.get_running_loop().create_task(self._store(outbox, judged))
         self._storing.add(task)
         task.add_done_callback(self._storing.discard)
 
-    async def _store(self, outbox: Outbox, judged: list[tuple[_Request, Verdicts]]) -> None:
+    async def _store(self, outbox: Outbox, judged: list[tuple[_Request[Any], Any]]) -> None:
         error: Exception | None = None
         try:
             await store_rows(outbox, self._publisher, self._landing)
         except Exception as caught:  # noqa: BLE001  # whatever it is, it is the answer to every request of the turn
             error = caught
-        for request, verdicts in judged:
+        for request, answer in judged:
             if request.done.done():
                 continue
             if error:
                 request.done.set_exception(error)
             else:
-                request.done.set_result(verdicts)
+                request.done.set_result(answer)
 
 
 @once
