@@ -99,6 +99,7 @@ def write_topology(path: Path) -> None:
         whole,
         functions=[msgspec.structs.replace(whole.function("ingest"), calls=[])],
         subscriptions=[one for one in whole.subscriptions if one.push and one.push.function == "ingest"],
+        clients=[],
         jobs=[],
         agents=[],
     )
