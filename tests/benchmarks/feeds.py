@@ -100,6 +100,7 @@ def write_topology(path: Path) -> None:
         functions=[msgspec.structs.replace(whole.function("ingest"), calls=[])],
         subscriptions=[one for one in whole.subscriptions if one.push and one.push.function == "ingest"],
         clients=[],
+        secrets=[],
         jobs=[],
         agents=[],
     )
