@@ -127,7 +127,7 @@ def _invert(gram: csr_matrix, regularisation: float) -> Floats:
         full[start:end, end:] = full[end:, start:end].T
         block = full[start:end, start:end]
         full[start:end, start:end] = np.tril(block) + np.tril(block, -1).T
-    return full
+    return full.T  # the same, by rows: of columns, every product with a sparse matrix would copy the whole
 
 
 def fit_item_knn(matrix: csr_matrix, neighbours: int, shrink: float) -> LinearModel:

@@ -26,8 +26,8 @@ from agents.recommender.training.events import Floats, Ints
 from agents.recommender.training.matrices import scale_columns, scale_rows, shape_of, sum_columns, sum_rows
 
 SEED = 20261120
-OVERSAMPLING = 32  # directions more than asked for: the last ones asked for converge through them
-PASSES = 4  # over the matrix; on Gowalla a fifth changed no figure
+OVERSAMPLING = 64  # directions more than asked for: the last ones asked for converge through them
+PASSES = 4  # over the matrix; on Gowalla two more changed no figure
 BLOCK_VALUES = 4_000_000  # of people times factors at once: 16 MB
 MOST_VALUES = 64_000_000  # of items times factors: 256 MB, three times that while it is fitted
 
