@@ -28,6 +28,7 @@ from agents.recommender.training.matrices import scale_columns, scale_rows, shap
 SEED = 20261120
 OVERSAMPLING = 64  # directions more than asked for: the last ones asked for converge through them
 PASSES = 4  # over the matrix; on Gowalla two more changed no figure
+PAIRS_PER_FACTOR = 50  # fewer pairs bring chance into it: with 11,000 pairs (rees46-slice) 128 factors were best
 BLOCK_VALUES = 4_000_000  # of people times factors at once: 16 MB
 MOST_VALUES = 64_000_000  # of items times factors: 256 MB, three times that while it is fitted
 
@@ -70,7 +71,7 @@ def fit_spectral(matrix: csr_matrix, settings: SpectralSettings) -> SpectralMode
     """The filter over weights of 0 or more; fewer factors than asked for where the matrix is small, or memory would be short."""
     per_person, per_item = (np.maximum(sums, 1) for sums in (sum_rows(matrix), sum_columns(matrix)))
     normal = scale_columns(scale_rows(matrix, per_person**-settings.people), per_item**-settings.items)
-    basis = decompose(normal, bound_factors(settings.factors, shape_of(matrix)))
+    basis = decompose(normal, bound_factors(settings.factors, shape_of(matrix), matrix.nnz))
     largest = max(float(basis.values.max(initial=0)), 1e-9)
     return SpectralModel(
         normal=normal,
@@ -80,9 +81,9 @@ def fit_spectral(matrix: csr_matrix, settings: SpectralSettings) -> SpectralMode
     )
 
 
-def bound_factors(factors: int, shape: tuple[int, int]) -> int:
-    """At most half of the shorter side, where no noise would be left out, and what memory allows; at least 1."""
-    return max(min(factors, min(shape) // 2, MOST_VALUES // max(shape[1], 1)), 1)
+def bound_factors(factors: int, shape: tuple[int, int], pairs: int) -> int:
+    """At most what pairs can tell, half of the shorter side (all of it would filter nothing), what memory holds; at least 1."""
+    return max(min(factors, pairs // PAIRS_PER_FACTOR, min(shape) // 2, MOST_VALUES // max(shape[1], 1)), 1)
 
 
 def decompose(matrix: csr_matrix, factors: int) -> Basis:
