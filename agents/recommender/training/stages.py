@@ -91,11 +91,13 @@ def choose_settings(validation: Split, trials: int, tried: MutableMapping[str, f
             values[name], models[name], figures[name] = tuned.values, tuned.model, round(tuned.ndcg, 6)
     weights, first = _weigh_stage_1(models, validation)
     figures[STAGE_1] = round(first, 6)
+    log.info("stage 1: NDCG@20 %.4f with %s", first, {name: weight for name, weight in weights.items() if weight})
     stage_1 = make_stage_1(models, weights, validation)
     second: dict[str, Model] = {STAGE_1: stage_1}
     second |= _of_stage(models, 2)
     paths, alone, both = _weigh_stage_2(second, validation)
     figures["both"] = round(both, 6)
+    log.info("stages 1+2: NDCG@20 %.4f with %s", both, paths)
     test = validation.test
     news = weigh_news(stage_1, _of_stage(models, 2), alone, test) if test and len(test) else NEWS_WEIGHT
     return Settings(values=values, weights=weights, path_weights=paths, alone=alone, validation=figures, news=news)
