@@ -7,9 +7,9 @@ makes it the ideal low-pass filter of the graph of both (GF-CF, Shen et al. 2021
     score(person) = N[person] V  (S / S1)^power  V'  Di^out
 
 The decomposition is a randomised range finder's (Halko et al. 2011, doi 10.1137/090771806) over items alone, so its memory is
-items times factors whatever the number of people. On Gowalla (29,858 people, 40,981 items, 1,024 factors, two cores) it takes
-17 s; scipy's svds had not ended after 300 s, neither by arpack nor by propack (512 factors: 52 and 47 s). scikit-learn, which has
-the same, would be 30 MB more for these lines. What scores are made of is here, which settings are tried in signals.py.
+items times factors whatever the number of people. On Gowalla (29,858 people, 40,981 items, two cores) it takes 17 s for 1,024
+factors; scipy's svds 52 s (arpack) and 47 s (propack) for 512. scikit-learn, which has the same, would be 30 MB more for these
+lines. What scores are made of is here, which settings are tried in signals.py.
 """
 
 from __future__ import annotations
