@@ -191,7 +191,7 @@ SPECTRAL_GRID: Grid = [
     _spectrum(128, 0.4, 0.5, 0.3, 0.25), _spectrum(512, 0.4, 1, 0.3), _spectrum(128, 0.4, 1, 0.4),
     _spectrum(32, 0.3, 0.5, 0.3, 0.1), _spectrum(512, 0.3, 0.5, 0.3, 0.25), _spectrum(64, 0.4, 1, 0.3),
 ]  # fmt: skip
-"""Many factors for many products, few for few; more than half of the shorter side are the same as half (spectral.py)."""
+"""Many factors for many products, few for few; spectral.py bounds them by the shorter side, the pairs and memory."""
 RECENT: Grid = [{"limit": limit, "decay": decay} for limit, decay in ((20, 0.85), (50, 0.95), (10, 0.7), (5, 0.5))]
 
 SIGNALS: dict[str, Signal] = {

@@ -7,7 +7,7 @@ makes it the ideal low-pass filter of the graph of both (GF-CF, Shen et al. 2021
     score(person) = N[person] V  (S / S1)^power  V'  Di^out
 
 The decomposition is a randomised range finder's (Halko et al. 2011, doi 10.1137/090771806) over items alone, so its memory is
-items times factors whatever the number of people. On Gowalla (29,858 people, 40,981 items, two cores) it takes 17 s for 1,024
+items times factors whatever the number of people. On Gowalla (29,858 people, 40,981 items, two cores) it takes 20 s for 1,024
 factors; scipy's svds 52 s (arpack) and 47 s (propack) for 512. scikit-learn, which has the same, would be 30 MB more for these
 lines. What scores are made of is here, which settings are tried in signals.py.
 """
@@ -27,7 +27,7 @@ from agents.recommender.training.matrices import scale_columns, scale_rows, shap
 
 SEED = 20261120
 OVERSAMPLING = 64  # directions more than asked for: the last ones asked for converge through them
-PASSES = 4  # over the matrix; on Gowalla two more changed no figure
+PASSES = 4  # over the matrix; on Gowalla (validation) .1546; 2 reach .149, 6 .1543
 PAIRS_PER_FACTOR = 50  # fewer pairs bring chance into it: with 11,000 pairs (rees46-slice) 128 factors were best
 BLOCK_VALUES = 4_000_000  # of people times factors at once: 16 MB
 MOST_VALUES = 64_000_000  # of items times factors: 256 MB, three times that while it is fitted
