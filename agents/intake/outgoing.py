@@ -75,7 +75,7 @@ def make_refused(row: InvalidEvent) -> Outgoing:
 
 @lru_cache(4096)
 def _describe(event_type: str, source: str) -> dict[str, str]:
-    """What subscriptions filter by. Events of one kind share the object, so that it is encoded once a request."""
+    """What subscriptions filter by. Events of one kind share the object, so that it is encoded once a call."""
     return {"type": event_type, "source": source}
 
 

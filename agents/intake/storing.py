@@ -43,7 +43,6 @@ async def _spill(left: Lines, landing: Landing) -> None:
     except Exception as error:
         reason = f"the landing bucket did not take {len(left)} rows: {type(error).__name__}: {error}"
         log.error(reason, extra={"event_ids": _list_ids(left)})
-        metrics.count("requests_unavailable")
         raise NotDurable("events could not be stored; send them again") from error
     metrics.count("events_spilled", len(left))
 

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from agents.intake.outgoing import Outbox
-from agents.intake.storing import store_rows
+from agents.intake.storing import NotDurable, store_rows
 from agents.intake.verdicts import Keep
+from agents.tools import metrics
 from agents.tools.landing import Landing
 from agents.tools.once import once
 from agents.tools.publishing import Publisher
@@ -74,6 +75,8 @@ class Turns:
             await store_rows(outbox, self._publisher, self._landing)
         except Exception as caught:  # noqa: BLE001  # whatever it is, it is the answer to every request of the turn
             error = caught
+        if isinstance(error, NotDurable):
+            metrics.count("requests_unavailable", len(judged))
         for request, answer in judged:
             if request.done.done():
                 continue

@@ -27,8 +27,9 @@ PAUSE_SECONDS = 1.0  # from a failed call to the next one
 CALL_MESSAGES = 1000  # Pub/Sub's limits are 1,000 messages and 10 MB: https://cloud.google.com/pubsub/quotas
 CALL_BYTES = 4_000_000
 CALLS_UNDER_WAY = 4  # at most, of a topic
-# A further call starts only for so many messages: a call costs as much as publishing dozens of them (measured).
-FURTHER_CALL_MESSAGES = 100
+# A further call starts only for so many messages: a call costs as much as publishing dozens of them. With 200 requests
+# under way 30 carried 12 % more than 100 did (measured): fewer requests wait at the same time for one answer.
+FURTHER_CALL_MESSAGES = 30
 LEAST_CALL_SECONDS = 0.5  # for a call whose messages have waited behind a slow one
 
 

@@ -11,7 +11,7 @@ from agents.intake.segment import Received, read_message
 from agents.intake.storing import NotDurable
 from agents.intake.turns import Turns
 from agents.intake.verdicts import Keep, Verdicts, judge_events
-from agents.tools import trace
+from agents.tools import metrics, trace
 from agents.tools.bus import Outgoing
 from agents.tools.landing import FakeLanding
 from agents.tools.publishing import FakePublisher
@@ -112,12 +112,21 @@ def test_a_client_that_goes_away_takes_nobody_with_it() -> None:
     asyncio.run(scenario())
 
 
-def test_when_nothing_takes_the_rows_every_request_of_the_turn_is_told() -> None:
+def test_when_nothing_takes_the_rows_every_request_of_the_turn_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[tuple[str, float]] = []
+
+    def count(name: str, value: float = 1, label: str = "") -> None:
+        del label
+        counted.append((name, value))
+
+    monkeypatch.setattr(metrics, "count", count)
+
     async def scenario() -> Sequence[Verdicts | BaseException]:
         turns = Turns(CountingPublisher(TimeoutError()), FakeLanding(OSError()))
         return await asyncio.gather(turns.take(judge("a")), turns.take(judge("b")), return_exceptions=True)
 
     assert [type(outcome) for outcome in asyncio.run(scenario())] == [NotDurable, NotDurable]
+    assert counted == [("requests_unavailable", 2)], "what the alarm adds up is requests"
 
 
 @pytest.mark.parametrize("order", [(TRACES[0], TRACES[1], None), (None, TRACES[0], TRACES[1])])
